@@ -1,0 +1,127 @@
+"""A YAML file read into typed values, with errors that name the file, the line and the key.
+
+PyYAML keeps where each node stood, msgspec checks types and says where in the value it stumbled; this module puts
+the two together. It knows nothing of what the file is about.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+MAX_FILE_BYTES = 4 << 20
+
+T = TypeVar("T")
+
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*?)`")
+_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
+
+
+class ConfigError(ValueError):
+    """What a person wrote cannot be used; the message says where and why."""
+
+
+def load(path: str | Path, kind: type[T]) -> T:
+    """Read the YAML file at `path` into a `kind`, a msgspec structure. Raises `ConfigError`."""
+    try:
+        raw = Path(path).read_bytes()
+        if len(raw) > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+        return decode(raw.decode(), kind, str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def decode(text: str, kind: type[T], source: str) -> T:
+    """Read YAML `text` into a `kind`; `source` is its name in errors. An empty text is a `kind` with its defaults.
+
+    Raises `ConfigError`: not YAML, a key given twice, an unknown key, a value of the wrong type or out of range.
+    """
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        value = {} if root is None else loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise ConfigError(f"{source}{line}: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+        raise ConfigError(f"{source}: {error}") from error
+    try:
+        result: T = convert(value, kind)
+        return result
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}{_explain(str(error), root, value, kind)}") from error
+
+
+def convert(value: object, kind: Any) -> Any:
+    """`value`, of plain Python types, as a `kind`; types with a `parse` method read themselves from a string.
+
+    Raises `msgspec.ValidationError`.
+    """
+    return msgspec.convert(value, kind, dec_hook=_parse)
+
+
+def _parse(kind: Any, value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    return kind(value) if kind is Path else kind.parse(value)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, without duplicate keys, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[Any, yaml.Node] = {}
+        for key_node, _ in node.value:
+            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem=f"`{key_node.value}` is given twice", problem_mark=key_node.start_mark
+                )
+            seen[key_node.value] = key_node
+        return super().construct_mapping(node, deep)
+
+
+def _child(node: yaml.MappingNode, key: Any) -> yaml.Node:
+    child: yaml.Node = next(value for name, value in node.value if name.value == str(key))
+    return child
+
+
+def _explain(message: str, root: yaml.Node | None, value: Any, kind: Any) -> str:
+    """Put line and key to `message`, msgspec's, which ends like "- at `$.users[...]`"."""
+    what, _, path = message.partition(" - at ")
+    node, part, keys = root, value, ""
+    for field, index in _STEP.findall(path):
+        if isinstance(node, yaml.MappingNode):
+            key = field or _failing_key(part, value, kind)
+            node, part, keys = _child(node, key), part[key], f"{keys}.{key}" if keys else str(key)
+        elif isinstance(node, yaml.SequenceNode) and index.isdecimal():
+            node, part, keys = node.value[int(index)], part[int(index)], f"{keys}[{index}]"
+    if unknown := _UNKNOWN_FIELD.match(what):
+        assert isinstance(node, yaml.MappingNode)
+        key_node = next(key for key, _ in node.value if key.value == unknown[1])
+        name = f"{keys}.{unknown[1]}" if keys else unknown[1]
+        return f", line {key_node.start_mark.line + 1}: unknown key `{name}`"
+    line = f", line {node.start_mark.line + 1}" if node else ""
+    hint = " (put it in quotes)" if what.startswith("Expected `str`, got") and isinstance(node, yaml.ScalarNode) else ""
+    return f"{line}: {f'`{keys}`: ' if keys else ''}{what[0].lower()}{what[1:]}{hint}"
+
+
+def _failing_key(mapping: dict[Any, Any], document: object, kind: Any) -> Any:
+    """The key whose value is refused in `mapping`, a part of `document`. msgspec does not say: each is tried alone."""
+    entries = dict(mapping)
+    try:
+        for key, entry in entries.items():
+            mapping.clear()
+            mapping[key] = entry
+            try:
+                convert(document, kind)
+            except msgspec.ValidationError:
+                return key
+    finally:
+        mapping.clear()
+        mapping.update(entries)
+    raise AssertionError("no entry is refused alone")

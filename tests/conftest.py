@@ -1,0 +1,20 @@
+"""What every test can ask for: `@pytest.mark.interop("mosquitto_pub", ...)`, programs of the operating system."""
+
+import os
+import shutil
+
+import pytest
+
+# Debian puts mosquitto, the server, where only root looks.
+os.environ["PATH"] += os.pathsep + "/usr/sbin"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip an interop test whose programs are missing; fail it where they are promised, which is in CI."""
+    wanted = [program for marker in item.iter_markers("interop") for program in marker.args]
+    missing = [program for program in wanted if shutil.which(program) is None]
+    if missing:
+        reason = f"needs {', '.join(missing)}: install Debian's mosquitto, mosquitto-clients, libcoap3-bin, socat"
+        if os.environ.get("ORIOLE_REQUIRE_INTEROP") == "1" or os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
