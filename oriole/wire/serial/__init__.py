@@ -1,0 +1,46 @@
+"""The serial line on the wire: COBS frames, a CRC-32, a CBOR sequence inside. The format is docs/serial.md."""
+
+from oriole.wire.serial.decoder import Damage, Decoder, Malformed, Noise
+from oriole.wire.serial.frames import (
+    Ack,
+    Bye,
+    Deliver,
+    Error,
+    Frame,
+    FrameError,
+    Hello,
+    Nak,
+    NumberedFrame,
+    Ping,
+    Publish,
+    Reason,
+    Subscribe,
+    Unsubscribe,
+    Welcome,
+    decode,
+    encode,
+)
+
+__all__ = [
+    "Ack",
+    "Bye",
+    "Damage",
+    "Decoder",
+    "Deliver",
+    "Error",
+    "Frame",
+    "FrameError",
+    "Hello",
+    "Malformed",
+    "Nak",
+    "Noise",
+    "NumberedFrame",
+    "Ping",
+    "Publish",
+    "Reason",
+    "Subscribe",
+    "Unsubscribe",
+    "Welcome",
+    "decode",
+    "encode",
+]
