@@ -174,6 +174,12 @@ def _add_option(parser: argparse.ArgumentParser, key: Key) -> None:
     if plain is bool:
         parser.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=key.description)
         return
+    if get_origin(plain) is Literal:
+        choices = get_args(plain)
+        parser.add_argument(
+            option, choices=choices, metavar=key.metavar, default=argparse.SUPPRESS, help=key.description
+        )
+        return
     many = get_origin(plain) is tuple
     item = get_args(plain)[0] if many else key.type
 

@@ -44,14 +44,14 @@ def decode(text: str, kind: type[T], source: str) -> T:
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
-        value = {} if root is None else loader.construct_document(root)
+        value = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise ConfigError(f"{source}{line}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise ConfigError(f"{source}: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
+        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from error
     try:
-        result: T = convert(value, kind)
+        result: T = convert({} if value is None else value, kind)
         return result
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}{_explain(str(error), root, value, kind)}") from error
@@ -75,18 +75,18 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, without duplicate keys, of which YAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, yaml.Node] = {}
-        for key_node, _ in node.value:
-            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(
-                    problem=f"`{key_node.value}` is given twice", problem_mark=key_node.start_mark
-                )
-            seen[key_node.value] = key_node
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"`{key.value}` is given twice", problem_mark=key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _child(node: yaml.MappingNode, key: Any) -> yaml.Node:
-    child: yaml.Node = next(value for name, value in node.value if name.value == str(key))
+    """The node of `key`, or `node` where it is spelt otherwise (0x10). The last one: a `<<` is put before the rest."""
+    child: yaml.Node = next((value for name, value in reversed(node.value) if name.value == str(key)), node)
     return child
 
 

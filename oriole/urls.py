@@ -5,13 +5,17 @@ where it enters the program, into the type of its role; nobody behind that sees 
 """
 
 import ipaddress
+import re
 from typing import Self
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 DEFAULT_PORTS = {"mqtt": 1883, "coap": 5683}
 LATER = ("mqtts", "ws", "wss", "coaps", "coap+tcp", "coaps+tcp", "http", "https", "unix")
 DEFAULT_BAUD = 115_200
 MAX_BAUD = 4_000_000  # what Linux's termios names at most
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_HOST = re.compile(r"[\w.-]+")
 
 
 class UrlError(ValueError):
@@ -76,18 +80,19 @@ class Endpoint(_Address):
             host, port = _split_port(address)
             return cls(
                 scheme,
-                unquote(host, errors="strict"),
+                host,
                 DEFAULT_PORTS[scheme] if port is None else port,
-                unquote(username, errors="strict") if at else None,
-                unquote(password, errors="strict") if colon else None,
-                unquote(path, errors="strict"),
+                _decoded(username) if at else None,
+                _decoded(password) if colon else None,
+                _decoded(path),
             )
         except ValueError as error:
             raise UrlError(f"`{redacted(url)}`: {error}") from None
 
     def __str__(self) -> str:
         """The address alone, as a URL: neither credentials nor path."""
-        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
     def with_port(self, port: int) -> Self:
         """The same with another port: what port 0 became."""
@@ -155,23 +160,39 @@ class SerialPort(_Address):
         device, _, query = rest.partition("?")
         if not device.startswith("/") or device == "/":
             raise UrlError(f"`{url}`: no device file: write it like serial:///dev/ttyUSB0, with three slashes")
-        options = dict(parse_qsl(query, keep_blank_values=True))
-        baud = options.pop("baud", str(DEFAULT_BAUD))
-        if options:
-            raise UrlError(f"`{url}`: unknown option `{next(iter(options))}`: a serial port takes `baud`")
-        if not (baud.isascii() and baud.isdecimal() and 0 < int(baud) <= MAX_BAUD):
+        baud = str(DEFAULT_BAUD)
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name != "baud":
+                raise UrlError(f"`{url}`: unknown option `{name}`: a serial port takes `baud`")
+            baud = value
+        if not _DIGITS.fullmatch(baud) or not 0 < int(baud) <= MAX_BAUD:
             raise UrlError(f"`{url}`: baud must be a whole number from 1 to {MAX_BAUD}")
-        return cls(unquote(device), int(baud))
+        try:
+            return cls(_decoded(device), int(baud))
+        except ValueError as error:
+            raise UrlError(f"`{url}`: {error}") from None
 
     def __str__(self) -> str:
-        return f"serial://{self.device}?baud={self.baud}"
+        return f"serial://{quote(self.device)}?baud={self.baud}"
 
 
 def redacted(url: str) -> str:
-    """`url` as it may be shown: without the user and password, if it has any."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    """`url` as it may be shown: what may be a user and password, up to the last `@`, is `***`."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    _, at, shown = rest.rpartition("@")
+    return f"{scheme}{separator}{'***@' if at else ''}{shown}"
+
+
+def _decoded(text: str) -> str:
+    """`text` without its percent-encoding. Raises ValueError."""
+    try:
+        text = unquote(text, errors="strict")
+        text.encode()
+    except UnicodeError:
+        raise ValueError("not UTF-8 behind its %-encoding") from None
+    if "\0" in text:
+        raise ValueError("a zero byte is allowed nowhere")
+    return text
 
 
 def _split_scheme(url: str) -> tuple[str, str]:
@@ -189,20 +210,21 @@ def _about_scheme(scheme: str, spoken: tuple[str, ...]) -> str:
 def _split_port(address: str) -> tuple[str, int | None]:
     """Host and port of `host`, `host:port`, `[v6]` or `[v6]:port`. Raises ValueError with what is wrong."""
     if address.startswith("["):
-        host, bracket, tail = address[1:].partition("]")
+        bracketed, bracket, tail = address[1:].partition("]")
         if not bracket or (tail and not tail.startswith(":")):
             raise ValueError("an IPv6 address is written like [::1]:1883")
-        ipaddress.IPv6Address(unquote(host))
-        digits = tail[1:] if tail else None
+        host = str(ipaddress.IPv6Address(_decoded(bracketed)))
     else:
-        host, colon, tail = address.partition(":")
+        host, _, tail = address.partition(":")
         if ":" in tail:
             raise ValueError("put an IPv6 address in brackets, like [::1]:1883")
-        digits = tail if colon else None
-    if not host:
-        raise ValueError("no host: write 0.0.0.0 or [::] for every interface")
-    if digits is None:
+        tail = address[len(host) :]
+        if not host:
+            raise ValueError("no host: write 0.0.0.0 or [::] for every interface")
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"host `{host}` is neither a name nor an address")
+    if not tail:
         return host, None
-    if not (digits.isascii() and digits.isdecimal() and int(digits) <= 0xFFFF):
-        raise ValueError(f"port `{digits}` is no number from 0 to 65535")
-    return host, int(digits)
+    if not _DIGITS.fullmatch(tail[1:]) or int(tail[1:]) > 0xFFFF:
+        raise ValueError(f"port `{tail[1:]}` is no number from 0 to 65535")
+    return host, int(tail[1:])
