@@ -1,0 +1,43 @@
+"""`python -m firmware_sim.load HOST PORT [pid=PID] [key=value ...]`: one run, one line of JSON.
+
+Exit status: 0 every message arrived once, in order, unaltered; 3 some did not; 1 no verdict; 2 bad usage.
+"""
+
+import resource
+import sys
+
+import msgspec
+
+from firmware_sim.load import Generator, LoadError, ProcessGone, Workload
+
+USAGE = "usage: python -m firmware_sim.load HOST PORT [pid=PID] [key=value ...]"
+
+
+def main(argv: list[str]) -> int:
+    """Run the workload of the arguments; returns the exit status."""
+    try:
+        host, port, *words = argv
+        pids = [int(word.removeprefix("pid=")) for word in words if word.startswith("pid=")]
+        workload = Workload.parse(word for word in words if not word.startswith("pid="))
+        generator = Generator((host, int(port)), workload, *pids)
+    except ValueError as error:
+        print(f"{error}\n{USAGE}", file=sys.stderr)
+        return 2
+    _allow_open_files()
+    try:
+        report = generator.run()
+    except (LoadError, ProcessGone) as error:
+        print(f"load: {error}", file=sys.stderr)
+        return 1
+    print(msgspec.json.encode(report).decode())
+    return 0 if report.correct else 3
+
+
+def _allow_open_files() -> None:
+    """Each connection is an open file: as many as the system allows without asking."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
