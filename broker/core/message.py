@@ -1,0 +1,80 @@
+"""A message on its way through one node.
+
+It is written once, by the protocol that received it, and read by every form that delivers it. What it costs to build is
+paid for each QoS 1 and 2 publish, so it holds values only and decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.core.sink import Sink
+
+
+@dataclass(slots=True, frozen=True)
+class Header:
+    """What a publisher says about a message beside topic and payload: the push envelope's header, in MQTT 5's names.
+
+    `collapse_key` names pushes of which only the newest matters. `node_path` lists the nodes that passed the message on,
+    oldest first, so that no node takes it twice; it never reaches an ordinary client.
+    """
+
+    content_type: str | None = None
+    payload_format_indicator: int | None = None
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    user_property: tuple[tuple[str, str], ...] = ()
+    collapse_key: str | None = None
+    node_path: tuple[str, ...] = ()
+
+
+class Message:
+    """One application message.
+
+    Attributes:
+        topic: the topic name, UTF-8, checked by whoever received it.
+        payload: the application's bytes.
+        qos: 0, 1 or 2, as published.
+        retain: the publisher asks for it to become the topic's retained value.
+        header: further facts, or None where the publisher gave none (the common case costs nothing).
+        origin: the sink that published it; None for the node's own. No-local and loop rules read it.
+        expires_at: node time in milliseconds after which it is worth nothing; 0 for never.
+        order: its place in this node's order, given when it is routed with QoS > 0 or as retained state; 0 before that.
+    """
+
+    __slots__ = ("expires_at", "header", "order", "origin", "payload", "qos", "retain", "topic")
+
+    def __init__(
+        self,
+        topic: bytes,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        header: Header | None = None,
+        origin: Sink | None = None,
+        expires_at: int = 0,
+    ) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self.header = header
+        self.origin = origin
+        self.expires_at = expires_at
+        self.order = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Message({self.topic!r}, {self.payload[:32]!r}, qos={self.qos}, retain={self.retain}, order={self.order})"
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes that this message counts against queue and retained limits: topic and payload plus a flat overhead.
+
+        The overhead, 256 bytes, is about what CPython spends on the object and its two byte strings, so that a
+        million empty messages are not free.
+        """
+        return len(self.topic) + len(self.payload) + 256

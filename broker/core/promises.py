@@ -1,0 +1,100 @@
+"""Acknowledgements wait for the journal.
+
+What a turn of the loop recorded is committed together. A promise made in that turn (an acknowledgement to send, a QoS 2
+message to route) is kept when the position of that commit is reached, in the order in which the promises were made, or
+broken when the journal says it failed. The memory journal commits at once, and then nothing ever waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from broker.core.records import Record
+
+
+class JournalError(Exception):
+    """The journal cannot take or commit a batch (full disk, failing disk). Nothing of the batch is promised."""
+
+
+class Journal(Protocol):
+    """Where records go. Positions are integers that grow by one per batch, beginning with 1."""
+
+    committed: int
+    """The highest position known to be safe. Those who commit later call `Engine.committed` when it grows."""
+
+    def append(self, batch: Sequence[Record]) -> int:
+        """Take a batch and return its position; it is safe once `committed` has reached it. Raises JournalError."""
+
+    def replay(self, position: int) -> Iterator[tuple[int, Sequence[Record]]]:
+        """The batches after `position`, in order."""
+
+    def checkpoint(self, state: bytes) -> int:
+        """Keep `state` as the sum of all batches so far; its position."""
+
+    def trim(self, position: int) -> None:
+        """Forget the batches up to and including `position`."""
+
+
+class Promise(Protocol):
+    """Something owed to a peer once what it rests on is safe."""
+
+    def kept(self, now: int) -> None:
+        """The journal has it: acknowledge, route, answer. The peer may have left meanwhile."""
+
+    def broken(self, now: int) -> None:
+        """The journal has not: take back what was assumed, and let the peer know that nothing was promised."""
+
+
+class Promises:
+    """Records and promises of the current turn, and the promises of earlier turns that still wait."""
+
+    __slots__ = ("_journal", "_position", "_waiting", "made", "records")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._position = 0
+        self._waiting: deque[tuple[int, list[Promise]]] = deque()
+        self.records: list[Record] = []
+        """This turn's records: append to it."""
+        self.made: list[Promise] = []
+        """This turn's promises: append to it."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any promise waits for a commit."""
+        return bool(self._waiting)
+
+    def settle(self, now: int) -> None:
+        """End of a turn: commit what it recorded; keep what nothing stands in the way of."""
+        while self.records or self.made:
+            made, self.made = self.made, []
+            if self.records:
+                records, self.records = self.records, []
+                try:
+                    self._position = self._journal.append(records)
+                except JournalError:
+                    for promise in made:
+                        promise.broken(now)
+                    continue
+            if self._waiting or self._position > self._journal.committed:
+                if made:
+                    self._waiting.append((self._position, made))
+                continue
+            for promise in made:
+                promise.kept(now)
+
+    def committed(self, position: int, now: int) -> None:
+        """The journal is safe up to `position`."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= position:
+            for promise in waiting.popleft()[1]:
+                promise.kept(now)
+
+    def failed(self, position: int, now: int) -> None:
+        """The batches up to `position` that are not committed never will be."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= position:
+            for promise in waiting.popleft()[1]:
+                promise.broken(now)

@@ -1,0 +1,139 @@
+"""Where messages meet subscriptions: one order, one set of routes, one store of retained values.
+
+A session holds its router; tenants, later, are more routers. The router knows sinks and forms, never a protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from broker.core.engine import Engine
+from broker.core.message import Message
+from broker.core.records import Accepted
+from broker.core.retained import Retained
+from broker.core.routes import Route, Routes
+from broker.core.settlement import Reason
+from broker.core.sink import Form, Sink
+
+
+class Interest(Protocol):
+    """Somebody who fetches from elsewhere what this node's own sinks want: the edge's uplink."""
+
+    def wanted(self, filter: bytes, now: int) -> None:
+        """The first local subscription to `filter` was made."""
+
+    def unwanted(self, filter: bytes, now: int) -> None:
+        """The last local subscription to `filter` ended."""
+
+
+class Memory(Protocol):
+    """Something beside the retained store that answers a new subscription: the edge's cache of held pushes."""
+
+    def matching(self, filter: bytes, now: int) -> Iterator[Message]:
+        """What late comers get."""
+
+
+class Arbiter(Protocol):
+    """Who decides which of two retained values of a topic is the newer one: on an edge, the centre's order."""
+
+    def retain(self, message: Message, now: int) -> None:
+        """`message` is being published here as the topic's retained value and will be kept."""
+
+
+class Router:
+    """Routes, retained state and the node's order of messages.
+
+    Attributes:
+        engine: the turn that this router's output belongs to.
+        interest: told which filters local sinks want, where set.
+        memories: asked after the retained store for each new subscription.
+        arbiter: told of each retained publish, where set.
+        order: number of the last message routed with QoS > 0 or as retained state.
+        full_sinks: how many sinks have `full` set: while it is 0, no publish looks for one.
+    """
+
+    __slots__ = ("arbiter", "engine", "full_sinks", "interest", "memories", "order", "retained", "routes")
+
+    def __init__(self, engine: Engine, retained: Retained | None = None) -> None:
+        self.engine = engine
+        self.routes = Routes()
+        self.retained = retained if retained is not None else Retained()
+        self.interest: Interest | None = None
+        self.arbiter: Arbiter | None = None
+        self.memories: list[Memory] = []
+        self.order = 0
+        self.full_sinks = 0
+
+    def subscribe(self, filter: bytes, sink: Sink, form: Form, now: int) -> bool:
+        """Subscribe `sink` to a valid filter or change its form. True if it is new."""
+        interest = self.interest
+        first = interest is not None and not sink.remote and not self._wanted(filter)
+        new = self.routes.subscribe(filter, sink, form)
+        if first and interest is not None:
+            interest.wanted(filter, now)
+        return new
+
+    def unsubscribe(self, filter: bytes, sink: Sink, now: int) -> bool:
+        """End a subscription. False if there was none."""
+        removed = self.routes.unsubscribe(filter, sink)
+        if removed and self.interest is not None and not sink.remote and not self._wanted(filter):
+            self.interest.unwanted(filter, now)
+        return removed
+
+    def _wanted(self, filter: bytes) -> bool:
+        return any(not sink.remote for sink in self.routes.subscribers(filter))
+
+    def set_full(self, sink: Sink, full: bool) -> None:
+        """Note that `sink` has no room, or has room again; whoever was held for it goes on."""
+        if sink.full != full:
+            sink.full = full
+            self.full_sinks += 1 if full else -1
+            if not full:
+                self.engine.pressure.room_in(sink)
+
+    def obstacle(self, message: Message, route: Route) -> Sink | Reason | None:
+        """What stands in the way of accepting a QoS 1 or 2 message: a sink without room, a full store, or nothing."""
+        if self.full_sinks:
+            for sink in route.sinks:
+                if sink.full:
+                    return sink
+        if message.retain and not self.retained.room_for(message):
+            return Reason.QUEUE_FULL
+        return None
+
+    def publish(self, message: Message, now: int) -> Route:
+        """Route a message on a valid topic; its route."""
+        route = self.routes.resolve(message.topic)
+        self.deliver(message, route, now)
+        return route
+
+    def deliver(self, message: Message, route: Route, now: int) -> None:
+        """Keep `message` if it is retained, and hand it to everyone on its route.
+
+        The caller has asked `obstacle` for a message that it will acknowledge. A QoS 2 message, recorded when it was
+        received, is not recorded twice.
+        """
+        if message.retain or message.qos:
+            self.order += 1
+            message.order = self.order
+            if message.retain:
+                self._retain(message, now)
+            if message.qos != 2 and (route.persistent or message.retain):
+                self.engine.promises.records.append(Accepted(message))
+        for group in route.groups:
+            group.form.deliver(message, group.sinks, now)
+
+    def late(self, filter: bytes, now: int) -> Iterator[Message]:
+        """What a new subscription to `filter` gets of what was published before: retained state and held pushes."""
+        yield from self.retained.matching(filter, now)
+        for memory in self.memories:
+            yield from memory.matching(filter, now)
+
+    def _retain(self, message: Message, now: int) -> None:
+        if not self.retained.room_for(message):
+            self.engine.settlement.drop(Reason.QUEUE_FULL)
+            return
+        if self.arbiter is not None:
+            self.arbiter.retain(message, now)
+        self.retained.put(message)

@@ -1,0 +1,92 @@
+"""The loop under an engine: one clock, one timer, one turn for all that was read together.
+
+Listeners call `wake` after they handed bytes to the engine. However many channels were read, the turn runs once, after
+all of them: what piled up for a channel leaves in one write. That, and not the speed of Python, is where the time goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+from broker.core.engine import Engine
+from broker.core.questions import Question, Verdict
+
+Decide = Callable[[Question], Verdict | Awaitable[Verdict]]
+
+
+class Host:
+    """Runs an engine on an event loop.
+
+    Args:
+        engine: what is run.
+        loop: the event loop; its clock is the engine's.
+        decide: answers admission and permission questions, at once or later.
+    """
+
+    __slots__ = ("_armed_at", "_decide", "_scheduled", "_tasks", "_timer", "engine", "loop")
+
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, decide: Decide) -> None:
+        self.engine = engine
+        self.loop = loop
+        self._decide = decide
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_at = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def now(self) -> int:
+        """The engine's time: milliseconds on a clock that never goes back."""
+        return int(self.loop.time() * 1000)
+
+    def wake(self) -> None:
+        """The engine was given something: let it have its turn after everybody else who is readable now."""
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        """Answer questions, commit, write, and set the alarm for the next deadline."""
+        self._scheduled = False
+        engine = self.engine
+        now = self.now()
+        if engine.questions:
+            self._answer(now)
+        engine.turn(now)
+        at = engine.next_deadline()
+        if at is not None and (self._timer is None or at < self._armed_at):
+            self._arm(at)
+
+    def _arm(self, at: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_at = at
+        self._timer = self.loop.call_at(at / 1000 + 0.001, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.engine.tick(self.now())
+        self.turn()
+
+    def _answer(self, now: int) -> None:
+        questions, self.engine.questions = self.engine.questions, []
+        for question in questions:
+            verdict = self._decide(question)
+            if inspect.isawaitable(verdict):
+                task = self.loop.create_task(self._answer_later(question.ticket, verdict))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
+                self.engine.verdict(question.ticket, verdict, now)
+
+    async def _answer_later(self, ticket: int, verdict: Awaitable[Verdict]) -> None:
+        self.engine.verdict(ticket, await verdict, self.now())
+        self.wake()
+
+    def close(self) -> None:
+        """No more timer; answers on their way are dropped."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()

@@ -1,0 +1,488 @@
+"""One client's byte stream: bytes in, packets handled in order, answers on the same channel.
+
+The loop in `receive` is the hottest code of the broker. It knows three things by heart: a run of plain QoS 0 packets
+on one topic is handed on as the very bytes that came, a QoS 1 or 2 PUBLISH is parsed in place, and a four-byte
+acknowledgement is taken without building a packet. Everything else goes through `oriole.wire.mqtt`.
+
+Handling can stop at a packet (a question is out, somebody's queue is full). The rest of the bytes then stay here, the
+channel is held, and `resume` begins with the packet again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.channel import Channel
+from broker.core.message import Message
+from broker.core.questions import Action
+from broker.core.records import Accepted
+from broker.core.settlement import Reason
+from broker.core.sink import Sink
+from broker.mqtt import subscribing
+from broker.mqtt.forms import PACKET_IDENTIFIERS, read_header
+from oriole.wire.mqtt import (
+    V5,
+    V311,
+    Connect,
+    Disconnect,
+    MalformedPacket,
+    MqttError,
+    PacketType,
+    PingReq,
+    ProtocolError,
+    PubAck,
+    PubComp,
+    PubRec,
+    PubRel,
+    ReasonCode,
+    Subscribe,
+    Unsubscribe,
+    UnsupportedVersion,
+    check_topic,
+    decode,
+    decode_properties,
+    encode,
+)
+from oriole.wire.mqtt import read_header as read_fixed_header
+
+if TYPE_CHECKING:
+    from broker.mqtt.service import MqttService
+    from broker.mqtt.session import Session
+
+PUBACK = b"\x40\x02"
+PUBREC = b"\x50\x02"
+PUBREL = b"\x62\x02"
+PUBCOMP = b"\x70\x02"
+FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
+"""First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
+PINGRESP = b"\xd0\x00"
+MOST_UNKEPT = 4096
+"""Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
+
+
+class Stop(Exception):
+    """Handling cannot go past this packet now; the channel has been held by whoever raises it."""
+
+
+class Acknowledgements:
+    """What one read promised: QoS 2 messages to route and acknowledgement packets, in order, once it is committed."""
+
+    __slots__ = ("connection", "late", "messages", "packets", "session")
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self.connection = connection
+        self.session = session
+        self.packets: list[bytes] = []
+        self.messages: list[tuple[int, Message]] = []
+        self.late: list[subscribing.Late] = []
+
+    def kept(self, now: int) -> None:
+        """Route what came by QoS 2, then acknowledge, if the client is still there."""
+        router = self.session.router
+        for _, message in self.messages:
+            router.publish(message, now)
+        connection = self.connection
+        if connection.session is self.session:
+            connection.channel.send(b"".join(self.packets))
+            connection.settle_unkept(len(self.packets))
+        for filter, subscription in self.late:
+            subscribing.deliver_late(self.session, filter, subscription, now)
+
+    def broken(self, now: int) -> None:
+        """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close without a word of thanks."""
+        received = self.session.received
+        for identifier, _ in self.messages:
+            if received is not None:
+                received.pop(identifier, None)
+        if self.connection.session is self.session:
+            self.connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
+
+
+class Connection:
+    """A channel that speaks MQTT.
+
+    Attributes:
+        session: None until the client is admitted, and again after it has left.
+        last_heard: when bytes last came, in milliseconds.
+        keep_alive_ms: most silence allowed, one and a half keep-alives [MQTT-3.1.2-22]; 0 for any.
+    """
+
+    __slots__ = (
+        "_acknowledgements", "_chunks", "_missing", "_ticket", "_unkept", "_unkept_held", "channel", "connect", "keep_alive_ms",
+        "last_heard", "max_packet_bytes", "routes", "service", "session", "version", "wake_at",
+    )  # fmt: skip
+
+    def __init__(self, service: MqttService, channel: Channel, now: int) -> None:
+        self.service = service
+        self.channel = channel
+        self.session: Session | None = None
+        self.connect: Connect | None = None
+        self.version = V311
+        self.routes = service.router.routes.cached
+        self.max_packet_bytes = service.limits.max_packet_bytes
+        self.last_heard = now
+        self.keep_alive_ms = 0
+        self.wake_at = 0
+        self._chunks: list[bytes] = []
+        self._missing = 0
+        self._ticket = 0
+        self._unkept = 0
+        self._unkept_held = False
+        self._acknowledgements: Acknowledgements | None = None
+        service.engine.deadlines.schedule(self, now + service.limits.connect_timeout_s * 1000)
+
+    # Bytes in
+
+    def receive(self, data: bytes, now: int) -> None:
+        """Handle bytes from the peer. Whatever is wrong with them ends the connection with the specification's reason."""
+        self.last_heard = now
+        if self._chunks:
+            self._chunks.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+        if self.channel.closing:
+            return
+        try:
+            rest = self._packets(data, now) if self.session is not None else self._first_packet(data, now)
+        except MqttError as error:
+            self._hand_over_promises()
+            self.fail(error, now)
+            return
+        self._hand_over_promises()
+        if rest:
+            self._chunks.append(rest)
+        if self.service.engine.pressure.met:
+            self.service.engine.pressure.hold(self.channel, now)
+
+    def resume(self, now: int) -> None:
+        """The channel is no longer held: go on with the packet that handling stopped at."""
+        self._missing = 0
+        if self._chunks:
+            self.receive(b"", now)
+
+    def _packets(self, data: bytes, now: int) -> bytes:
+        """Handle the packets in `data`; what is left of it."""
+        session = self.session
+        assert session is not None
+        cached = self.routes
+        plain = 1 << self.version
+        properties = self.version == V5
+        free = not session.restricted
+        end = len(data)
+        position = 0
+        self._missing = 0
+        while end - position >= 2:
+            first = data[position]
+            length = data[position + 1]
+            body = position + 2
+            if length > 127:
+                header = read_fixed_header(data, position)
+                if header is None:
+                    break
+                _, body, stop = header
+            else:
+                stop = body + length
+            if stop > end:
+                if stop - position > self.max_packet_bytes:
+                    raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
+                self._missing = stop - end
+                break
+            if first == 0x30 and length > 2 and free:
+                after = body + 2 + (data[body] << 8) + data[body + 1]
+                route = cached.get(data[body + 2 : after])
+                if (
+                    route is not None
+                    and route.takes & plain
+                    and (after < stop and not data[after] if properties else after <= stop)
+                    and stop - position <= self.max_packet_bytes
+                ):
+                    # A run: packets that begin alike are alike in topic, length and flags.
+                    start = data[position : after + properties]
+                    size = stop - position
+                    count = 1
+                    while stop + size <= end and data.startswith(start, stop):
+                        stop += size
+                        count += 1
+                    packets = data[position:stop]
+                    for group in route.groups:
+                        group.form.forward(packets, count, group.sinks, now)
+                    position = stop
+                    continue
+            kind = first >> 4
+            try:
+                if kind == 3:
+                    self._publish(session, first, data, body, stop, now)
+                elif length == 2 and first in FOUR_BYTE_PACKETS:
+                    self._progress(session, first, data[body] << 8 | data[body + 1], 0, now)
+                else:
+                    self._packet(session, first, data[body:stop], now)
+            except Stop:
+                self._missing = 0
+                break
+            position = stop
+            if self.session is not session:
+                return b""
+        if end - position > self.max_packet_bytes:
+            raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
+        return data[position:] if position else data
+
+    # PUBLISH
+
+    def _publish(self, session: Session, first: int, data: bytes, body: int, stop: int, now: int) -> None:
+        """Take one PUBLISH (3.3), `data[body:stop]` after its fixed header."""
+        if stop - body < 2:
+            raise MalformedPacket("PUBLISH without a topic")
+        if stop - body >= self.max_packet_bytes:
+            raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
+        qos = first >> 1 & 3
+        position = body + 2 + (data[body] << 8) + data[body + 1]
+        topic = data[body + 2 : position]
+        route = self.routes.get(topic)
+        identifier = 0
+        header = None
+        expires_at = 0
+        if qos:
+            if qos == 3 or position + 2 > stop:
+                raise MalformedPacket("QoS 3" if qos == 3 else "PUBLISH cut short")
+            identifier = data[position] << 8 | data[position + 1]
+            position += 2
+            if not identifier:
+                raise ProtocolError("packet identifier 0")
+        elif first & 8:
+            raise MalformedPacket("DUP with QoS 0")
+        if self.version == V5:
+            if position >= stop:
+                raise MalformedPacket("PUBLISH without properties")
+            if data[position]:
+                properties, position = decode_properties(data[:stop], position, PacketType.PUBLISH)
+                if properties.topic_alias is not None:
+                    raise ProtocolError("no topic alias was offered", ReasonCode.TOPIC_ALIAS_INVALID)
+                if properties.subscription_identifier:
+                    raise ProtocolError("a client's PUBLISH carries no subscription identifier")
+                header = read_header(properties)
+                lifetime = properties.message_expiry_interval
+                if lifetime is not None:
+                    expires_at = now + max(1, lifetime * 1000)
+            else:
+                position += 1
+        elif position > stop:
+            raise MalformedPacket("topic longer than its packet")
+        if route is None:
+            check_topic(topic)
+            route = session.router.routes.resolve(topic)
+        if topic.startswith(b"$"):
+            self._refuse(session, qos, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED)
+            return
+        if session.restricted and not self._permitted(session, Action.PUBLISH, topic):
+            self._refuse(session, qos, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED)
+            return
+        router = session.router
+        message = Message(topic, data[position:stop], qos, first & 1 == 1, header, session, expires_at)
+        if qos == 0:
+            router.deliver(message, route, now)
+            return
+        if qos == 2:
+            if session.received is None:
+                session.received = {}
+            received = session.received
+            if identifier in received:
+                self._promise(session).packets.append(PUBREC + PACKET_IDENTIFIERS[identifier])
+                return
+            if len(received) >= session.limits.receive_maximum and self.version == V5:
+                raise ProtocolError("more than Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
+        if router.full_sinks or message.retain:
+            obstacle = router.obstacle(message, route)
+            if obstacle is not None:
+                self._obstructed(session, qos, identifier, obstacle)
+                return
+        promise = self._acknowledgements
+        if promise is None:
+            promise = self._promise(session)
+        if qos == 1:
+            router.deliver(message, route, now)
+            promise.packets.append(PUBACK + PACKET_IDENTIFIERS[identifier])
+        elif session.received is not None:
+            session.received[identifier] = None
+            router.engine.promises.records.append(Accepted(message, session.client_id, identifier))
+            promise.messages.append((identifier, message))
+            promise.packets.append(PUBREC + PACKET_IDENTIFIERS[identifier])
+        self._unkept += 1
+
+    def _hand_over_promises(self) -> None:
+        """What this read promised now waits for the end of the turn, even if the read ended in an error."""
+        if self._acknowledgements is not None:
+            self.service.engine.promises.made.append(self._acknowledgements)
+            self._acknowledgements = None
+
+    def _promise(self, session: Session) -> Acknowledgements:
+        if self._acknowledgements is None:
+            self._acknowledgements = Acknowledgements(self, session)
+            if self._unkept > MOST_UNKEPT and not self._unkept_held:
+                self._unkept_held = True
+                self.channel.hold()
+        return self._acknowledgements
+
+    def settle_unkept(self, count: int) -> None:
+        """`count` acknowledgements have left."""
+        self._unkept = max(0, self._unkept - count)
+        if self._unkept_held and self._unkept <= MOST_UNKEPT:
+            self._unkept_held = False
+            self.channel.release()
+
+    def _refuse(self, session: Session, qos: int, identifier: int, code: ReasonCode, reason: Reason) -> None:
+        """Turn a publish away. MQTT 3.1.1 has no word for it: the packet is acknowledged and goes nowhere (3.3.5)."""
+        session.settlement.refuse(reason)
+        if qos:
+            answer = (PUBACK if qos == 1 else PUBREC) + PACKET_IDENTIFIERS[identifier]
+            if self.version == V5:
+                answer = bytes((answer[0], 3)) + PACKET_IDENTIFIERS[identifier] + bytes((code,))
+            self._promise(session).packets.append(answer)
+
+    def _obstructed(self, session: Session, qos: int, identifier: int, obstacle: Sink | Reason) -> None:
+        """No room for a QoS 1 or 2 message: MQTT 5 is told, 3.1.1 is slowed until there is room."""
+        if self.version == V5:
+            self._refuse(session, qos, identifier, ReasonCode.QUOTA_EXCEEDED, Reason.QUEUE_FULL)
+        elif obstacle is session or isinstance(obstacle, Reason):
+            session.settlement.refuse(Reason.QUEUE_FULL)
+            raise ProtocolError("no room for the message, and waiting would not make any", ReasonCode.QUOTA_EXCEEDED)
+        else:
+            session.router.engine.pressure.hold_for(obstacle, self.channel)
+            raise Stop
+
+    # Everything else
+
+    def _packet(self, session: Session, first: int, body: bytes, now: int) -> None:
+        packet = decode(first, body, self.version)
+        kind = first >> 4
+        if isinstance(packet, (PubAck, PubRec, PubRel, PubComp)):
+            self._progress(session, first, packet.packet_identifier, packet.reason_code, now)
+        elif isinstance(packet, PingReq):
+            self.channel.send(PINGRESP)
+        elif isinstance(packet, Subscribe):
+            self._permit_filters(session, packet)
+            promise = self._promise(session)
+            answer, late = subscribing.subscribe(session, packet, now)
+            promise.packets.append(answer)
+            promise.late += late
+        elif isinstance(packet, Unsubscribe):
+            self._promise(session).packets.append(subscribing.unsubscribe(session, packet, now))
+        elif isinstance(packet, Disconnect):
+            self.service.left(self, packet, now)
+        elif isinstance(packet, Connect):
+            raise ProtocolError("a second CONNECT")
+        else:
+            raise ProtocolError(f"{PacketType(first >> 4).name} is not for a server, or not now")
+
+    def _progress(self, session: Session, first: int, identifier: int, reason_code: int, now: int) -> None:
+        """PUBACK, PUBREC, PUBREL or PUBCOMP: the next step of an exchange, or an acknowledgement of nothing.
+
+        After a lost session such a one is no fault: PUBREC is answered by PUBREL, PUBREL by PUBCOMP, so that the
+        exchange ends on both sides (4.3.3); the others are ignored.
+        """
+        if first == 0x62:
+            known = session.received is not None and session.received.pop(identifier, -1) is None
+            if known and session.persistent:
+                session.record_progress(first, identifier)
+            answer = PUBCOMP
+        else:
+            known = session.acknowledge(first, identifier, reason_code, now)
+            if first != 0x50 or reason_code >= 0x80:
+                return
+            answer = PUBREL
+        if known or self.version == V311:
+            self._promise(session).packets.append(answer + PACKET_IDENTIFIERS[identifier])
+        else:
+            code = bytes((ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,))
+            self._promise(session).packets.append(bytes((answer[0], 3)) + PACKET_IDENTIFIERS[identifier] + code)
+
+    # Questions
+
+    def _permitted(self, session: Session, action: Action, topic: bytes) -> bool:
+        """The verdict for a topic; asks for it and stops where there is none yet."""
+        known = session.permissions.get((action, topic))
+        if known is None:
+            self._ticket = self.service.ask_permission(self, session, action, topic)
+            self.channel.hold()
+            raise Stop
+        return known
+
+    def _permit_filters(self, session: Session, packet: Subscribe) -> None:
+        if session.restricted:
+            for subscription in packet.subscriptions:
+                self._permitted(session, Action.SUBSCRIBE, subscription.topic_filter.encode())
+
+    def answered(self) -> None:
+        """The verdict that handling stopped for is there."""
+        self._ticket = 0
+        self.channel.release()
+
+    def _first_packet(self, data: bytes, now: int) -> bytes:
+        """The packet before admission: a CONNECT, whole, or nothing [MQTT-3.1.0-1]."""
+        if self.connect is not None:
+            return data
+        header = read_fixed_header(data, 0)
+        if data and data[0] != 0x10:
+            raise ProtocolError("the first packet is not CONNECT")
+        if header is None:
+            return data
+        first, body, stop = header
+        if stop > self.max_packet_bytes:
+            raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
+        if stop > len(data):
+            self._missing = stop - len(data)
+            return data
+        self.version = V5 if data[body : body + 7] == b"\0\4MQTT\5" else V311
+        packet = decode(first, data[body:stop], self.version)
+        assert isinstance(packet, Connect)
+        self.connect = packet
+        self.channel.hold()
+        self._ticket = self.service.ask_admission(self, packet)
+        return data[stop:]
+
+    # The end
+
+    def fail(self, error: MqttError, now: int) -> None:
+        """End the connection for what the peer did; the reason goes on the wire where the version has one."""
+        self.service.report(self, str(error))
+        if self.session is None:
+            version = error.answer_version if isinstance(error, UnsupportedVersion) else self.version
+            if version == V5 or isinstance(error, UnsupportedVersion):
+                self.service.refuse(self, error.reason_code, version)
+        elif self.version == V5:
+            self.channel.send(encode(Disconnect(error.reason_code), V5))
+        self.end(now)
+
+    def end(self, now: int) -> None:
+        """Write what waits and close; the session learns that its client is gone without having said so."""
+        self.channel.close()
+        self.closed(now)
+
+    def closed(self, now: int) -> None:
+        """The byte stream is gone. May be called twice."""
+        if self._ticket:
+            self.service.engine.withdraw(self._ticket)
+            self._ticket = 0
+        self._chunks.clear()
+        self.service.gone(self, now)
+
+    def due(self, now: int) -> int | None:
+        """Keep-alive, and the time allowed for CONNECT."""
+        if self.channel.closing:
+            return None
+        if self.session is None:
+            if self.connect is not None:
+                return now + 1000
+            self.service.report(self, "no CONNECT in time")
+            self.end(now)
+            return None
+        if not self.keep_alive_ms:
+            return None
+        if self.channel.holds:
+            return now + self.keep_alive_ms
+        if now - self.last_heard >= self.keep_alive_ms:
+            self.fail(ProtocolError("keep alive timeout", ReasonCode.KEEP_ALIVE_TIMEOUT), now)
+            return None
+        return self.last_heard + self.keep_alive_ms

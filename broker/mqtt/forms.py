@@ -1,0 +1,207 @@
+"""How a message becomes PUBLISH packets: once per form, shared by all sessions of that form.
+
+A QoS 1 or 2 packet is three pieces: what comes before the packet identifier, the identifier from a table of ready-made
+two-byte strings, and what comes after. Only the middle differs between sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from broker.core.message import Header, Message
+from broker.core.pressure import HIGH_WATER_BYTES
+from broker.core.settlement import Outcome, Reason
+from oriole.wire.mqtt import V5, Properties, encode_properties
+
+if TYPE_CHECKING:
+    from broker.mqtt.session import Session
+
+PACKET_IDENTIFIERS = [bytes((high, low)) for high in range(256) for low in range(256)]
+
+COLLAPSE_KEY = "oriole-collapse-key"
+"""The user property that carries the one header fact without a standard property (docs/push-envelope.md)."""
+NO_HEADER = Header()
+
+Delivery = tuple[Message, int, bool, tuple[int, ...]]
+"""What a session is owed: a message, its granted QoS, its RETAIN flag, its subscription identifiers."""
+
+
+def remaining_length(length: int) -> bytes:
+    """A variable byte integer (MQTT 5, 1.5.5)."""
+    if length < 128:
+        return bytes((length,))
+    if length < 16_384:
+        return bytes((length & 127 | 128, length >> 7))
+    if length < 2_097_152:
+        return bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14))
+    return bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21))
+
+
+def publish_properties(message: Message, identifiers: tuple[int, ...], now: int) -> bytes:
+    """The property section of a PUBLISH for MQTT 5, length included; the lifetime is what remains of it [MQTT-3.3.2-6]."""
+    header = message.header
+    if header is None and not identifiers and not message.expires_at:
+        return b"\0"
+    properties = Properties()
+    if message.expires_at:
+        properties.message_expiry_interval = max(1, (message.expires_at - now + 999) // 1000)
+    properties.subscription_identifier = list(identifiers)
+    if header is not None:
+        properties.content_type = header.content_type
+        properties.payload_format_indicator = header.payload_format_indicator
+        properties.response_topic = header.response_topic
+        properties.correlation_data = header.correlation_data
+        properties.user_property = [*header.user_property, *own_user_properties(header)]
+    return encode_properties(properties)
+
+
+def own_user_properties(header: Header) -> list[tuple[str, str]]:
+    """What a header says that no standard property can carry."""
+    return [] if header.collapse_key is None else [(COLLAPSE_KEY, header.collapse_key)]
+
+
+def read_header(properties: Properties) -> Header | None:
+    """What a PUBLISH's properties say about its message; None if they say nothing that travels on."""
+    pairs = properties.user_property
+    collapse_key = next((value for name, value in pairs if name == COLLAPSE_KEY), None)
+    header = Header(
+        properties.content_type,
+        properties.payload_format_indicator,
+        properties.response_topic,
+        properties.correlation_data,
+        tuple(pair for pair in pairs if pair[0] != COLLAPSE_KEY),
+        collapse_key,
+    )
+    return None if header == NO_HEADER else header
+
+
+class MqttForm:
+    """One way of putting a message into PUBLISH packets, and of handing them to sessions.
+
+    Args:
+        version: 4 or 5.
+        qos: highest QoS granted; caps what was published [MQTT-3.8.4-8].
+        no_local: not to the session that published it [MQTT-3.8.3-3].
+        retain_as_published: keep the RETAIN flag [MQTT-3.3.1-13].
+        identifiers: subscription identifiers to send along [MQTT-3.3.4-3].
+        max_packet_bytes: largest PUBLISH that these clients take [MQTT-3.1.2-24]; 0 for any.
+    """
+
+    __slots__ = ("identifiers", "key", "max_packet_bytes", "no_local", "qos", "retain_as_published", "takes", "version")
+
+    def __init__(
+        self,
+        version: int,
+        qos: int,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        identifiers: tuple[int, ...] = (),
+        max_packet_bytes: int = 0,
+    ) -> None:
+        self.version = version
+        self.qos = qos
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifiers = identifiers
+        self.max_packet_bytes = max_packet_bytes
+        self.key = (version, qos, no_local, retain_as_published, identifiers, max_packet_bytes)
+        self.takes = 0 if no_local or identifiers or max_packet_bytes else 1 << version
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, MqttForm) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def merge(self, other: MqttForm) -> MqttForm:
+        """The form of a session whose filters overlap: highest QoS, all identifiers, one copy [MQTT-3.3.4-2]."""
+        return type(self)(
+            self.version,
+            max(self.qos, other.qos),
+            self.no_local and other.no_local,
+            self.retain_as_published or other.retain_as_published,
+            self.identifiers + other.identifiers,
+            self.max_packet_bytes,
+        )
+
+    def forward(self, packets: bytes, count: int, sinks: Sequence[Session], now: int) -> None:
+        """Hand on whole QoS 0 packets as they came."""
+        size = len(packets)
+        missed = 0
+        for session in sinks:
+            channel = session.channel
+            if channel.size > HIGH_WATER_BYTES and session.misses(count):
+                missed += count
+                continue
+            out = channel.out
+            if not out:
+                channel.engine.dirty.append(channel)
+            out.append(packets)
+            channel.size += size
+        sinks[0].settlement.sent += count * len(sinks) - missed
+
+    def deliver(self, message: Message, sinks: Sequence[Session], now: int) -> None:
+        """Encode `message` once and hand it to each session: at once, or into its queue."""
+        qos = min(message.qos, self.qos)
+        if self.no_local and message.origin in sinks:
+            sinks = [session for session in sinks if session is not message.origin]
+            if not sinks:
+                return
+        retain = message.retain and self.retain_as_published
+        if qos == 0:
+            head, tail = self.encode(message, 0, retain, self.identifiers, now)
+            if self.max_packet_bytes and len(head) + len(tail) > self.max_packet_bytes:
+                self.too_large(message, sinks, now)
+                return
+            self.forward(head + tail, 1, sinks, now)
+            record = sinks[0].settlement.record
+            if record is not None:
+                for session in sinks:
+                    record(message, session, Outcome.SENT, None, now)
+            return
+        delivery = (message, qos, retain, self.identifiers)
+        head = b""
+        for session in sinks:
+            inflight = session.inflight
+            if len(inflight) >= session.window or session.queue:
+                session.enqueue(delivery, now)
+                continue
+            if not head:
+                head, tail = self.encode(message, qos, retain, self.identifiers, now)
+                size = len(head) + len(tail) + 2
+                if self.max_packet_bytes and size > self.max_packet_bytes:
+                    self.too_large(message, sinks, now)
+                    return
+            identifier = session.last_identifier + 1
+            if identifier > 0xFFFF or identifier in inflight:
+                identifier = session.free_identifier()
+            session.last_identifier = identifier
+            inflight[identifier] = delivery
+            channel = session.channel
+            out = channel.out
+            if not out:
+                channel.engine.dirty.append(channel)
+            out += (head, PACKET_IDENTIFIERS[identifier], tail)
+            channel.size += size
+
+    def encode(
+        self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], now: int, dup: bool = False
+    ) -> tuple[bytes, bytes]:
+        """The bytes before and after the packet identifier of a PUBLISH (3.3)."""
+        topic = message.topic
+        tail = message.payload
+        if self.version == V5:
+            tail = publish_properties(message, identifiers, now) + tail
+        length = len(topic) + len(tail) + (4 if qos else 2)
+        first = 0x30 | dup << 3 | qos << 1 | retain
+        if length < 128:
+            head = bytes((first, length, len(topic) >> 8, len(topic) & 255)) + topic
+        else:
+            head = bytes((first,)) + remaining_length(length) + len(topic).to_bytes(2) + topic
+        return head, tail
+
+    def too_large(self, message: Message, sinks: Sequence[Session], now: int) -> None:
+        """Settle a message that these clients do not take: as if it had been sent [MQTT-3.1.2-25]."""
+        for session in sinks:
+            session.lose(message, Reason.TOO_LARGE, now)

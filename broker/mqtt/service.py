@@ -1,0 +1,293 @@
+"""The MQTT side of a router: who is connected, whose session waits, and how a client comes in and leaves.
+
+Nothing of a session changes before its CONNECT is admitted: an impostor with a wrong password kicks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from broker.core.channel import Channel
+from broker.core.message import Message
+from broker.core.questions import Action, Admission, Permission, Verdict
+from broker.core.records import SessionEnded, SessionOpened
+from broker.core.router import Router
+from broker.mqtt.connection import Connection
+from broker.mqtt.forms import read_header
+from broker.mqtt.session import NEVER, Session, nowhere
+from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ReasonCode, encode
+
+if TYPE_CHECKING:
+    from oriole.config import Limits
+
+RECEIVE_MAXIMUM_OF_3_1_1 = 64
+"""Unacknowledged deliveries to a client that could not tell us its Receive Maximum: kind to small devices."""
+MOST_PERMISSIONS = 4096
+"""Verdicts remembered per session; the oldest is asked again."""
+
+
+class MqttService:
+    """Sessions by client identifier, on one router.
+
+    Args:
+        router: where sessions subscribe and publish.
+        limits: what clients may use.
+        make_client_id: names a client that gave no name; must not repeat itself.
+        log: takes what happened to a connection, for people: (event, client identifier, peer).
+    """
+
+    def __init__(
+        self, router: Router, limits: Limits, make_client_id: Callable[[], str], log: Callable[[str, str, object], None]
+    ) -> None:
+        self.router = router
+        self.engine = router.engine
+        self.limits = limits
+        self.sessions: dict[str, Session] = {}
+        self.connected = 0
+        self._make_client_id = make_client_id
+        self._log = log
+        self.nowhere = nowhere(router.engine)
+
+    def open(self, channel: Channel, now: int) -> Connection:
+        """A byte stream that is expected to speak MQTT."""
+        return Connection(self, channel, now)
+
+    def report(self, connection: Connection, event: str) -> None:
+        """Tell people what happened to a connection."""
+        session = connection.session
+        name = session.client_id if session is not None else ""
+        if session is None and connection.connect is not None:
+            name = connection.connect.client_identifier
+        self._log(event, name, connection.channel.peer)
+
+    # Questions
+
+    def ask_admission(self, connection: Connection, connect: Connect) -> int:
+        """Ask whether a client may come in; the ticket."""
+        ticket = self.engine.ticket(lambda verdict, now: self._admission(connection, verdict, now))
+        self.engine.questions.append(
+            Admission(
+                ticket, connect.client_identifier, connect.username, connect.password, connection.channel.peer, "mqtt"
+            )
+        )
+        return ticket
+
+    def ask_permission(self, connection: Connection, session: Session, action: Action, topic: bytes) -> int:
+        """Ask whether a session may use a topic or filter; the ticket."""
+
+        def answer(verdict: Verdict, now: int) -> None:
+            if len(session.permissions) >= MOST_PERMISSIONS:
+                del session.permissions[next(iter(session.permissions))]
+            session.permissions[action, topic] = verdict.allowed
+            connection.answered()
+
+        ticket = self.engine.ticket(answer)
+        question = Permission(ticket, session.client_id, session.username, action, topic.decode())
+        self.engine.questions.append(question)
+        return ticket
+
+    def forget_permissions(self, client_id: str) -> None:
+        """Verdicts about a session have changed: ask again before it publishes or subscribes next."""
+        session = self.sessions.get(client_id)
+        if session is not None:
+            session.permissions.clear()
+
+    # Coming in
+
+    def _admission(self, connection: Connection, verdict: Verdict, now: int) -> None:
+        connect = connection.connect
+        if connect is None or connection.channel.closing:
+            return
+        code = self._refusal(connection, connect, verdict)
+        if code is not None:
+            self.report(connection, f"CONNECT refused: {code.name.lower().replace('_', ' ')}")
+            self.refuse(connection, code, connection.version)
+            connection.end(now)
+            return
+        self._admit(connection, connect, verdict, now)
+        connection.answered()
+
+    def _refusal(self, connection: Connection, connect: Connect, verdict: Verdict) -> ReasonCode | None:
+        if not verdict.allowed:
+            return ReasonCode(verdict.reason_code)
+        if connect.properties.authentication_method is not None:
+            return ReasonCode.BAD_AUTHENTICATION_METHOD
+        if not connect.client_identifier and connection.version == V311 and not connect.clean_start:
+            return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+        if self.connected >= self.limits.max_connections:
+            return ReasonCode.SERVER_BUSY
+        if connect.client_identifier not in self.sessions and len(self.sessions) >= self.limits.max_sessions:
+            return ReasonCode.QUOTA_EXCEEDED
+        return None
+
+    def refuse(self, connection: Connection, code: ReasonCode, version: int) -> None:
+        """Say no to a CONNECT, in the words of its version."""
+        connection.channel.send(encode(ConnAck(False, code), version))
+
+    def _admit(self, connection: Connection, connect: Connect, verdict: Verdict, now: int) -> None:
+        answer = Properties()
+        client_id = connect.client_identifier
+        if not client_id:
+            client_id = self._make_client_id()
+            answer.assigned_client_identifier = client_id
+        session = self.sessions.get(client_id)
+        if session is not None and session.connection is not None:
+            self._take_over(session.connection, now)
+            session = self.sessions.get(client_id)
+        if session is not None and connect.clean_start:
+            self._discard(session, now)
+            session = None
+        session_present = session is not None
+        if session is None:
+            session = self.sessions[client_id] = Session(client_id, self)
+        self._settle_in(session, connection, connect, verdict, answer)
+        if connection.version == V5:
+            answer.receive_maximum = self.limits.receive_maximum
+            answer.maximum_packet_size = self.limits.max_packet_bytes
+            answer.shared_subscription_available = 0
+        connection.channel.send(encode(ConnAck(session_present, ReasonCode.SUCCESS, answer), connection.version))
+        if session.persistent:
+            opened = SessionOpened(client_id, session.expiry_interval, True)
+            self.engine.promises.records.append(opened)
+        if session_present:
+            self._renew_forms(session, now)
+            session.repeat(now)
+
+    def _settle_in(
+        self, session: Session, connection: Connection, connect: Connect, verdict: Verdict, answer: Properties
+    ) -> None:
+        """Join a session and its connection, with what the CONNECT asks for."""
+        asked = connect.properties
+        limits = self.limits
+        session.connection = connection
+        session.channel = connection.channel
+        session.version = connection.version
+        session.username = connect.username
+        session.restricted = verdict.restricted
+        session.permissions.clear()
+        session.expires_at = 0
+        session.will = connect.will
+        session.will_at = 0
+        keep_alive = connect.keep_alive
+        if connection.version == V5:
+            session.expiry_interval = min(asked.session_expiry_interval or 0, limits.max_session_expiry_s)
+            if session.expiry_interval != (asked.session_expiry_interval or 0):
+                answer.session_expiry_interval = session.expiry_interval
+            session.window = min(asked.receive_maximum or 0xFFFF, limits.receive_maximum)
+            session.max_packet_bytes = asked.maximum_packet_size or 0
+            if limits.max_keep_alive_s and not 0 < keep_alive <= limits.max_keep_alive_s:
+                answer.server_keep_alive = keep_alive = limits.max_keep_alive_s
+        else:
+            session.expiry_interval = 0 if connect.clean_start else limits.max_session_expiry_s
+            session.window = min(RECEIVE_MAXIMUM_OF_3_1_1, limits.receive_maximum)
+            session.max_packet_bytes = 0
+        session.persistent = session.expiry_interval > 0
+        connection.session = session
+        connection.keep_alive_ms = keep_alive * 1500
+        if keep_alive:
+            self.engine.deadlines.schedule(connection, connection.last_heard + connection.keep_alive_ms)
+        self.connected += 1
+
+    def _renew_forms(self, session: Session, now: int) -> None:
+        """The client may have come back with another version or packet limit: encode for that."""
+        for filter, subscription in session.subscriptions.items():
+            self.router.subscribe(filter, session, session.form(subscription), now)
+
+    def _take_over(self, connection: Connection, now: int) -> None:
+        """The same client identifier again: the older connection goes [MQTT-3.1.4-3]."""
+        self.report(connection, "session taken over")
+        if connection.version == V5:
+            connection.channel.send(encode(Disconnect(ReasonCode.SESSION_TAKEN_OVER), V5))
+        connection.end(now)
+
+    # Leaving
+
+    def left(self, connection: Connection, packet: Disconnect, now: int) -> None:
+        """The client said DISCONNECT (3.14)."""
+        session = connection.session
+        assert session is not None
+        asked = packet.properties.session_expiry_interval
+        if asked is not None:
+            if asked and not session.expiry_interval:
+                self.report(connection, "DISCONNECT makes a session expire that did not")
+                connection.channel.send(encode(Disconnect(ReasonCode.PROTOCOL_ERROR), V5))
+            else:
+                session.expiry_interval = min(asked, self.limits.max_session_expiry_s)
+        if packet.reason_code != ReasonCode.DISCONNECT_WITH_WILL_MESSAGE:
+            session.will = None
+        connection.end(now)
+
+    def gone(self, connection: Connection, now: int) -> None:
+        """A connection has ended, however it did: will, expiry, or the end of the session."""
+        session, connection.session = connection.session, None
+        if session is None:
+            return
+        self.connected -= 1
+        self.engine.pressure.drained(connection.channel)
+        session.connection = None
+        session.channel = self.nowhere
+        session.window = 0
+        session.resend = None
+        will = session.will
+        if will is not None:
+            delay = min(will.properties.will_delay_interval or 0, session.expiry_interval)
+            session.will_at = now + delay * 1000
+            if not delay:
+                self._publish_will(session, now)
+        if not session.expiry_interval:
+            self._discard(session, now)
+            return
+        self.engine.promises.records.append(SessionOpened(session.client_id, session.expiry_interval, False))
+        session.expires_at = 0 if session.expiry_interval == NEVER else now + session.expiry_interval * 1000
+        times = [at for at in (session.will_at, session.expires_at) if at]
+        if times:
+            self.engine.deadlines.schedule(session, min(times))
+
+    def _discard(self, session: Session, now: int) -> None:
+        if session.will_at and session.will is not None:
+            self._publish_will(session, now)
+        if session.persistent:
+            self.engine.promises.records.append(SessionEnded(session.client_id))
+        session.discard(now)
+        session.persistent = False
+        if self.sessions.get(session.client_id) is session:
+            del self.sessions[session.client_id]
+
+    def absent(self, session: Session, now: int) -> int | None:
+        """Do what is due for a client that is away: its will, the end of its session. When to look again."""
+        if session.connection is not None:
+            return None
+        if session.will_at and session.will_at <= now:
+            self._publish_will(session, now)
+        if session.expires_at and session.expires_at <= now:
+            self._discard(session, now)
+            return None
+        return min((at for at in (session.will_at, session.expires_at) if at), default=None)
+
+    def _publish_will(self, session: Session, now: int) -> None:
+        will, session.will, session.will_at = session.will, None, 0
+        if will is None:
+            return
+        lifetime = will.properties.message_expiry_interval
+        message = Message(
+            will.topic,
+            will.payload,
+            will.qos,
+            will.retain,
+            read_header(will.properties),
+            session,
+            0 if lifetime is None else now + max(1, lifetime * 1000),
+        )
+        if not will.topic.startswith(b"$"):
+            self.router.publish(message, now)
+
+    def close(self, now: int) -> None:
+        """The node stops: tell every client (0x8B) and close. Wills are not sent: the clients did not fail."""
+        for session in list(self.sessions.values()):
+            connection = session.connection
+            if connection is not None:
+                session.will = None
+                if connection.version == V5:
+                    connection.channel.send(encode(Disconnect(ReasonCode.SERVER_SHUTTING_DOWN), V5))
+                connection.end(now)

@@ -1,0 +1,72 @@
+"""SUBSCRIBE and UNSUBSCRIBE: changing what a session hears, and what a new subscription gets of the past."""
+
+from __future__ import annotations
+
+from broker.core.questions import Action
+from broker.core.records import Subscribed, Unsubscribed
+from broker.mqtt.forms import MqttForm
+from broker.mqtt.session import Session, Subscription
+from oriole.wire.mqtt import ReasonCode, SubAck, Subscribe, UnsubAck, Unsubscribe, encode
+
+Late = tuple[bytes, Subscription]
+"""A subscription that gets what was published before it, once it is acknowledged."""
+
+SHARED = "$share/"
+
+
+def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, list[Late]]:
+    """Take the filters of a SUBSCRIBE (3.8); the SUBACK, and which subscriptions get retained messages."""
+    codes: list[ReasonCode] = []
+    late: list[Late] = []
+    identifier = next(iter(packet.properties.subscription_identifier), 0)
+    for asked in packet.subscriptions:
+        filter = asked.topic_filter.encode()
+        known = filter in session.subscriptions
+        refusal = _refusal(session, asked.topic_filter, known)
+        if refusal is not None:
+            codes.append(refusal)
+            continue
+        subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, identifier)
+        session.subscriptions[filter] = subscription
+        session.router.subscribe(filter, session, session.form(subscription), now)
+        if session.persistent:
+            record = Subscribed(session.client_id, filter, subscription.options, identifier)
+            session.router.engine.promises.records.append(record)
+        codes.append(ReasonCode(asked.qos))
+        if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
+            late.append((filter, subscription))
+    return encode(SubAck(packet.packet_identifier, codes), session.version), late
+
+
+def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
+    """Give up the filters of an UNSUBSCRIBE (3.10); the UNSUBACK."""
+    codes: list[ReasonCode] = []
+    for text in packet.topic_filters:
+        filter = text.encode()
+        if session.subscriptions.pop(filter, None) is None:
+            codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
+            continue
+        session.router.unsubscribe(filter, session, now)
+        if session.persistent:
+            session.router.engine.promises.records.append(Unsubscribed(session.client_id, filter))
+        codes.append(ReasonCode.SUCCESS)
+    return encode(UnsubAck(packet.packet_identifier, codes), session.version)
+
+
+def deliver_late(session: Session, filter: bytes, subscription: Subscription, now: int) -> None:
+    """Send what a new subscription gets of the past, with RETAIN set [MQTT-3.3.1-8]."""
+    form: MqttForm | None = None
+    for message in session.router.late(filter, now):
+        if form is None:
+            form = session.late_form(subscription)
+        form.deliver(message, (session,), now)
+
+
+def _refusal(session: Session, filter: str, known: bool) -> ReasonCode | None:
+    if filter.startswith(SHARED):
+        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+    if session.restricted and not session.permissions.get((Action.SUBSCRIBE, filter.encode())):
+        return ReasonCode.NOT_AUTHORIZED
+    if not known and len(session.subscriptions) >= session.limits.max_subscriptions:
+        return ReasonCode.QUOTA_EXCEEDED
+    return None

@@ -1,0 +1,106 @@
+"""A node: one engine with its protocols and listeners on one event loop. The broker is one; an edge adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Protocol
+
+from broker.auth.doorkeeper import Doorkeeper
+from broker.core.engine import Engine
+from broker.core.message import Message
+from broker.core.retained import Retained
+from broker.core.router import Router
+from broker.journal.memory import MemoryJournal
+from broker.listeners.host import Host
+from broker.listeners.tcp import TcpListener
+from broker.mqtt.service import MqttService
+from oriole import __version__
+from oriole.config import ProgramConfig
+from oriole.data_dir import DataDir, Identity
+from oriole.logging import Log
+from oriole.urls import Endpoint, Listener
+
+
+class Part(Protocol):
+    """Something that a node runs beside its engine: a listener, a serial port, an uplink."""
+
+    def close(self) -> None:
+        """Stop, and let go of what it holds."""
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message says which and why."""
+
+
+class Node:
+    """The engine, its protocols, and what runs on the loop.
+
+    Attributes:
+        host: the loop and its clock.
+        router: where everything meets.
+        mqtt: the MQTT service.
+        identity: node and epoch; without a data folder, new at each start.
+        addresses: what it listens on, once `open` was called.
+    """
+
+    def __init__(self, config: ProgramConfig, loop: asyncio.AbstractEventLoop, data: DataDir | None) -> None:
+        limits = config.limits
+        self.config = config
+        self.identity = data.identity if data is not None else Identity.new()
+        self.engine = Engine(MemoryJournal())
+        doorkeeper = Doorkeeper(config.users, config.allow_anonymous)
+        self.host = Host(self.engine, loop, doorkeeper.decide)
+        self.router = Router(self.engine, Retained(limits.max_retained_messages, limits.max_retained_bytes))
+        log = Log("mqtt")
+        self.mqtt = MqttService(
+            self.router,
+            limits,
+            lambda: f"auto-{os.urandom(8).hex()}",
+            lambda event, client, peer: log.info(event, client=client, peer=peer),
+        )
+        self.parts: list[Part] = []
+        self.addresses: list[Endpoint] = []
+        self._stopped = asyncio.Event()
+
+    def open(self) -> None:
+        """Open everything that the configuration names. Raises ListenError."""
+        self.announce()
+        for endpoint in self.config.listen:
+            listener = self._listener(endpoint)
+            self.parts.append(listener)
+            try:
+                self.addresses += listener.open()
+            except OSError as error:
+                raise ListenError(f"cannot listen on {endpoint}: {error.strerror or error}") from error
+
+    def _listener(self, endpoint: Listener) -> TcpListener:
+        return TcpListener(self.host, endpoint, self.mqtt.open)
+
+    def announce(self) -> None:
+        """Set the `$SYS` topics that do not change while the node runs."""
+        facts = {"version": f"oriole {__version__}", "durability": "memory: messages do not survive a restart"}
+        for name, value in facts.items():
+            self.router.publish(Message(f"$SYS/broker/{name}".encode(), value.encode(), retain=True), self.host.now())
+        self.host.turn()
+
+    async def run(self) -> None:
+        """Serve until SIGINT, SIGTERM or `stop`, then leave in order."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.host.loop.add_signal_handler(number, self.stop)
+        await self._stopped.wait()
+        await self.leave()
+
+    def stop(self) -> None:
+        """Make `run` return."""
+        self._stopped.set()
+
+    async def leave(self) -> None:
+        """Tell every client, write it, close."""
+        for part in reversed(self.parts):
+            part.close()
+        self.mqtt.close(self.host.now())
+        self.host.turn()
+        await asyncio.sleep(0.05)  # what the last turn said is on its way before the process ends
+        self.host.close()
