@@ -71,7 +71,7 @@ class _NoTags(dict[int, Any]):
     def __getitem__(self, tag: int) -> NoReturn:
         raise ValueError(f"tag {tag}: tags are not used here")
 
-    def get(self, tag: int, default: object = None) -> NoReturn:
+    def get(self, tag: int, default: object = None) -> object:
         return self[tag]
 
 

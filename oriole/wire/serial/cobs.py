@@ -14,11 +14,6 @@ class CobsError(ValueError):
     """The bytes were not made by COBS, or some of them are missing."""
 
 
-def max_encoded_bytes(decoded_bytes: int) -> int:
-    """The longest encoding of that many bytes, without the delimiter."""
-    return decoded_bytes + decoded_bytes // BLOCK + 1
-
-
 def encode(data: bytes) -> bytes:
     """`data` without its zeros, in the shortest form; the delimiter is the caller's."""
     pieces: list[bytes] = []

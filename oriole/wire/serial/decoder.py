@@ -66,7 +66,7 @@ class Decoder:
                     items.append(Noise(chunk, Damage.OVER_LONG))
             elif chunk:
                 items.append(self._item(chunk))
-        if self._skipping or len(rest) > cobs.max_encoded_bytes(self.max_frame_bytes):
+        if self._skipping or len(rest) > self.max_frame_bytes:
             if not self._skipping:
                 items.append(self._noise(rest, Damage.OVER_LONG))
                 self._skipping = True
@@ -82,7 +82,7 @@ class Decoder:
         self._skipping = False
 
     def _item(self, chunk: bytes) -> Item:
-        if len(chunk) > cobs.max_encoded_bytes(self.max_frame_bytes):
+        if len(chunk) > self.max_frame_bytes:
             return self._noise(chunk, Damage.OVER_LONG)
         try:
             content = cobs.decode(chunk)

@@ -17,8 +17,8 @@ from oriole.wire.serial import cobs
 
 VERSION: Final = 1
 CRC_BYTES: Final = 4
-DEFAULT_FRAME_BYTES: Final = 4096  # body and CRC; what a side can take is in its HELLO or WELCOME
-MIN_FRAME_BYTES: Final = 128  # less cannot hold a greeting
+DEFAULT_FRAME_BYTES: Final = 4096  # between two delimiters; what a side can take is in its HELLO or WELCOME
+MIN_FRAME_BYTES: Final = 256  # less cannot hold the longest greeting
 MAX_ID_BYTES: Final = 64
 MAX_BOOT_ID_BYTES: Final = 16
 MAX_SEQUENCE: Final = 2**64 - 1
@@ -62,7 +62,7 @@ class _Greeting:
     acknowledged: int  # the peer's frames up to this number need not be sent again
     oldest: int  # the first number that the sender will send from now on
     credits: int  # how many frames behind `acknowledged` (or the peer's `oldest`) the sender will take
-    max_frame_bytes: int  # the largest body and CRC the sender will take
+    max_frame_bytes: int  # the most bytes between two delimiters that the sender will take
     name: str  # the device's identity; the gateway's name
     kind: str = ""  # what the device is ("relay"); empty from a gateway
 
@@ -192,12 +192,20 @@ class Deliver:
     retain: bool = False
 
 
-NumberedFrame: TypeAlias = Error | Publish | Subscribe | Unsubscribe | Deliver
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Either way, numbered: the frame that had this number will not be sent any more."""
+
+    TYPE: ClassVar[int] = 12
+    sequence: int
+
+
+NumberedFrame: TypeAlias = Skip | Error | Publish | Subscribe | Unsubscribe | Deliver
 Frame: TypeAlias = Hello | Welcome | Bye | Ping | Ack | Nak | NumberedFrame
 
 _CLASSES: Final[dict[int, type[Frame]]] = {
     frame.TYPE: frame
-    for frame in (Hello, Welcome, Bye, Ping, Ack, Nak, Error, Publish, Subscribe, Unsubscribe, Deliver)
+    for frame in (Hello, Welcome, Bye, Ping, Ack, Nak, Error, Publish, Subscribe, Unsubscribe, Deliver, Skip)
 }
 _PYTHON_TYPES: Final[dict[object, type]] = {"int": int, "bytes": bytes, "str": str, "bool": bool}
 

@@ -1,0 +1,24 @@
+"""The exchange on a serial line without the line: numbers, credits, repeats, and sessions that survive a replug."""
+
+from oriole.link.serial.device import DeviceEndpoint
+from oriole.link.serial.endpoint import Config, Endpoint, TooLargeError
+from oriole.link.serial.events import Acknowledged, Connected, Disconnected, Event, Greeted, Received
+from oriole.link.serial.gateway import GatewayEndpoint
+from oriole.link.serial.outbox import QueueFull
+from oriole.link.serial.session import Session
+
+__all__ = [
+    "Acknowledged",
+    "Config",
+    "Connected",
+    "DeviceEndpoint",
+    "Disconnected",
+    "Endpoint",
+    "Event",
+    "GatewayEndpoint",
+    "Greeted",
+    "QueueFull",
+    "Received",
+    "Session",
+    "TooLargeError",
+]
