@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Header:
     """What a publisher says about a message beside topic and payload: the push envelope's header, in MQTT 5's names.
 
-    `collapse_key` names pushes of which only the newest matters. `node_path` lists the nodes that passed the message on,
-    oldest first, so that no node takes it twice; it never reaches an ordinary client.
+    `collapse_key` names pushes of which only the newest matters. `node_path` lists the nodes that passed the message
+    on, oldest first, so that no node takes it twice; it never reaches an ordinary client.
     """
 
     content_type: str | None = None

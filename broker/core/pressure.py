@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 24
 """Whatever may be dropped for a channel is dropped above this, held publishers or not: many publishers may have
 been read in one turn before any of them could be held."""
 PATIENCE_MS = 2_000
-"""How long publishers wait for a reader that does not read QoS 0: longer than a Wi-Fi roam, shorter than keep-alives."""
+"""How long publishers wait for a reader that does not read QoS 0: longer than a roam, shorter than keep-alives."""
 
 
 class Pressure:

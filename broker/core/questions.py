@@ -1,7 +1,7 @@
 """What the engine asks and does not decide: who may come in, and who may use a topic.
 
-A question carries a ticket; the answer comes back later through `Engine.verdict`, from a coroutine, a thread or at once.
-Until then the channel that caused it is held, and its bytes are bounded by one read.
+A question carries a ticket; the answer comes back through `Engine.verdict`, later or at once. Until then the
+channel that caused it is held, and its bytes are bounded by one read.
 """
 
 from __future__ import annotations

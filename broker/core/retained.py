@@ -8,7 +8,7 @@ from broker.core.message import Message
 from broker.core.topics import TopicTree
 
 
-class RetainedFull(Exception):
+class RetainedFullError(Exception):
     """The store holds as many messages or bytes as it may: the publish is refused."""
 
 
@@ -52,13 +52,13 @@ class Retained:
         """Keep `message` as its topic's value; an empty payload removes the value [MQTT-3.3.1-6].
 
         Raises:
-            RetainedFull: a limit would be passed; nothing changed.
+            RetainedFullError: a limit would be passed; nothing changed.
         """
         if not message.payload:
             self.remove(message.topic)
             return
         if not self.room_for(message):
-            raise RetainedFull
+            raise RetainedFullError
         known = self._messages.values.get(message.topic)
         self.bytes += message.size - (known.size if known is not None else 0)
         self._messages.set(message.topic, message)

@@ -26,10 +26,10 @@ class Sink(Protocol):
 
 
 class Form(Protocol):
-    """One encoding and those who take it. Immutable; equal forms are merged into one group, so define `__eq__` and `__hash__`."""
+    """One encoding and those who take it. Immutable; equal forms make one group, by `__eq__` and `__hash__`."""
 
     takes: int
-    """Bit set of the packet formats (`1 << version`) whose plain QoS 0 PUBLISH bytes these sinks take unchanged; 0 for none."""
+    """Bit set of the packet formats (`1 << version`) whose plain QoS 0 PUBLISH bytes these sinks take unchanged."""
 
     def merge(self, other: Any) -> Any:
         """The form of a sink that matched twice: the better of both promises, delivered once [MQTT-3.3.4-2]."""

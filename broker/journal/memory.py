@@ -1,4 +1,4 @@
-"""The journal that commits at once and forgets at exit: what it protects against is nothing, what it costs is nothing."""
+"""The journal that commits at once and forgets at exit: it protects against nothing and costs nothing."""
 
 from __future__ import annotations
 

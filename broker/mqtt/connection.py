@@ -60,7 +60,7 @@ MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
 
 
-class Stop(Exception):
+class _StoppedError(Exception):
     """Handling cannot go past this packet now; the channel has been held by whoever raises it."""
 
 
@@ -85,11 +85,11 @@ class Acknowledgements:
         if connection.session is self.session:
             connection.channel.send(b"".join(self.packets))
             connection.settle_unkept(len(self.packets))
-        for filter, subscription in self.late:
-            subscribing.deliver_late(self.session, filter, subscription, now)
+            for filter, subscription in self.late:
+                subscribing.deliver_late(self.session, filter, subscription, now)
 
     def broken(self, now: int) -> None:
-        """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close without a word of thanks."""
+        """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close."""
         received = self.session.received
         for identifier, _ in self.messages:
             if received is not None:
@@ -108,8 +108,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_acknowledgements", "_chunks", "_missing", "_ticket", "_unkept", "_unkept_held", "channel", "connect", "keep_alive_ms",
-        "last_heard", "max_packet_bytes", "routes", "service", "session", "version", "wake_at",
+        "_acknowledgements", "_chunks", "_missing", "_ticket", "_unkept", "_unkept_held", "channel", "connect",
+        "keep_alive_ms", "last_heard", "max_packet_bytes", "routes", "service", "session", "version", "wake_at",
     )  # fmt: skip
 
     def __init__(self, service: MqttService, channel: Channel, now: int) -> None:
@@ -134,7 +134,7 @@ class Connection:
     # Bytes in
 
     def receive(self, data: bytes, now: int) -> None:
-        """Handle bytes from the peer. Whatever is wrong with them ends the connection with the specification's reason."""
+        """Handle bytes from the peer. What is wrong with them ends the connection, with the specification's reason."""
         self.last_heard = now
         if self._chunks:
             self._chunks.append(data)
@@ -219,7 +219,7 @@ class Connection:
                     self._progress(session, first, data[body] << 8 | data[body + 1], 0, now)
                 else:
                     self._packet(session, first, data[body:stop], now)
-            except Stop:
+            except _StoppedError:
                 self._missing = 0
                 break
             position = stop
@@ -350,13 +350,12 @@ class Connection:
             raise ProtocolError("no room for the message, and waiting would not make any", ReasonCode.QUOTA_EXCEEDED)
         else:
             session.router.engine.pressure.hold_for(obstacle, self.channel)
-            raise Stop
+            raise _StoppedError
 
     # Everything else
 
     def _packet(self, session: Session, first: int, body: bytes, now: int) -> None:
         packet = decode(first, body, self.version)
-        kind = first >> 4
         if isinstance(packet, (PubAck, PubRec, PubRel, PubComp)):
             self._progress(session, first, packet.packet_identifier, packet.reason_code, now)
         elif isinstance(packet, PingReq):
@@ -406,7 +405,7 @@ class Connection:
         if known is None:
             self._ticket = self.service.ask_permission(self, session, action, topic)
             self.channel.hold()
-            raise Stop
+            raise _StoppedError
         return known
 
     def _permit_filters(self, session: Session, packet: Subscribe) -> None:

@@ -39,7 +39,7 @@ def remaining_length(length: int) -> bytes:
 
 
 def publish_properties(message: Message, identifiers: tuple[int, ...], now: int) -> bytes:
-    """The property section of a PUBLISH for MQTT 5, length included; the lifetime is what remains of it [MQTT-3.3.2-6]."""
+    """The property section of a PUBLISH, length included; the lifetime is what remains of it [MQTT-3.3.2-6]."""
     header = message.header
     if header is None and not identifiers and not message.expires_at:
         return b"\0"

@@ -79,8 +79,9 @@ class Session:
 
     __slots__ = (
         "channel", "client_id", "connection", "expires_at", "expiry_interval", "full", "inflight", "last_identifier",
-        "limits", "max_packet_bytes", "permissions", "persistent", "queue", "queue_bytes", "received", "remote", "resend",
-        "restricted", "router", "service", "settlement", "subscriptions", "username", "version", "wake_at", "will", "will_at", "window",
+        "limits", "max_packet_bytes", "permissions", "persistent", "queue", "queue_bytes", "received", "remote",
+        "resend", "restricted", "router", "service", "settlement", "subscriptions", "username", "version", "wake_at",
+        "will", "will_at", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, service: MqttService) -> None:
@@ -178,7 +179,7 @@ class Session:
                 self.router.set_full(self, False)
 
     def free_identifier(self) -> int:
-        """A packet identifier that is not in use [MQTT-2.2.1-4]. The window is smaller than the space, so there is one."""
+        """A packet identifier that is not in use [MQTT-2.2.1-4]. The window is smaller than the space."""
         identifier = self.last_identifier
         while True:
             identifier = identifier % 0xFFFF + 1
