@@ -31,10 +31,19 @@ def encode_sequence(values: list[object] | tuple[object, ...]) -> bytes:
 
 def decode(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """The one value that `data` is; CborError when it is none, or more than one."""
-    values = decode_sequence(data, 1, max_depth)
+    value, end = decode_first(data, max_depth)
+    if end != len(data):
+        raise CborError(f"{len(data) - end} bytes behind the value")
+    return value
+
+
+def decode_first(data: bytes, max_depth: int = MAX_DEPTH) -> tuple[Any, int]:
+    """The first value of a sequence, and how many bytes of `data` it is; CborError as `decode_sequence`."""
+    stream = BytesIO(data)
+    values = _decode(stream, len(data), 1, max_depth)
     if not values:
         raise CborError("no CBOR in an empty string")
-    return values[0]
+    return values[0], stream.tell()
 
 
 def decode_sequence(data: bytes, max_values: int, max_depth: int = MAX_DEPTH) -> list[Any]:
@@ -42,7 +51,14 @@ def decode_sequence(data: bytes, max_values: int, max_depth: int = MAX_DEPTH) ->
 
     Raises CborError, and nothing else, for anything that is not at most `max_values` plain values of bounded depth.
     """
-    stream = BytesIO(data)
+    values = _decode(BytesIO(data), len(data), max_values + 1, max_depth)
+    if len(values) > max_values:
+        raise CborError(f"more than {max_values} CBOR values")
+    return values
+
+
+def _decode(stream: BytesIO, end: int, max_values: int, max_depth: int) -> list[Any]:
+    """Up to `max_values` values from a stream of `end` bytes."""
     decoder = cbor2.CBORDecoder(
         stream,
         semantic_decoders=_NO_TAGS,
@@ -51,11 +67,8 @@ def decode_sequence(data: bytes, max_values: int, max_depth: int = MAX_DEPTH) ->
         allow_duplicate_keys=False,
     )
     values: list[Any] = []
-    end = len(data)
     try:
-        while stream.tell() < end:
-            if len(values) == max_values:
-                raise CborError(f"more than {max_values} CBOR values")
+        while stream.tell() < end and len(values) < max_values:
             values.append(decoder.decode())
     except cbor2.CBORDecodeError as error:
         raise CborError(f"no plain CBOR: {error}") from error

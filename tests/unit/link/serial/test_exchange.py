@@ -429,9 +429,12 @@ def test_an_idle_session_stays_up() -> None:
 
 def test_a_turned_away_device_comes_back_slowly() -> None:
     world = World()
-    world.house.handle = lambda events, now: [  # type: ignore[method-assign]
-        world.house.gateway.reject(Reason.NOT_AUTHORIZED, "no", now) for event in events if isinstance(event, Greeted)
-    ]
+
+    def turn_away(events: list[Event], now: int) -> None:
+        if any(isinstance(event, Greeted) for event in events):
+            world.house.gateway.reject(Reason.NOT_AUTHORIZED, "no", now)
+
+    world.house.handle = turn_away  # type: ignore[method-assign]
     world.plug()
     world.run(60_000)
     assert world.written < 40

@@ -22,9 +22,9 @@ CLASSES = {name: getattr(module, name.capitalize()) for name in {vector["type"] 
 def frame_of(vector: dict[str, object]) -> Frame:
     fields = vector["fields"]
     assert isinstance(fields, dict)
-    return CLASSES[vector["type"]](
-        **{name: bytes.fromhex(value["hex"]) if isinstance(value, dict) else value for name, value in fields.items()}
-    )
+    values = {name: bytes.fromhex(value["hex"]) if isinstance(value, dict) else value for name, value in fields.items()}
+    frame: Frame = CLASSES[vector["type"]](**values)
+    return frame
 
 
 @pytest.mark.parametrize("vector", FRAMES, ids=[vector["name"] for vector in FRAMES])
@@ -101,13 +101,10 @@ def test_any_body_decodes_or_raises_the_one_error(body: bytes) -> None:
         decode(body)
 
 
-@given(
-    st.lists(
-        st.one_of(st.integers(0, 13), st.integers(), st.binary(), st.text(), st.booleans(), st.none()),
-        min_size=1,
-        max_size=12,
-    )
-)
+ITEMS = st.one_of(st.integers(0, 13), st.integers(), st.binary(), st.text(), st.booleans(), st.none())
+
+
+@given(st.lists(ITEMS, min_size=1, max_size=12))
 def test_any_sequence_decodes_or_raises_the_one_error(values: list[object]) -> None:
     body = cbor.encode_sequence(values)
     wire = cobs.encode(body + crc32(body).to_bytes(4, "big")) + b"\0"
