@@ -1,4 +1,4 @@
-"""`python -m firmware_sim.load HOST PORT [pid=PID] [key=value ...]`: one run, one line of JSON.
+"""`python -m firmware_sim.load HOST PORT [pid=PID] [loop=C|Python] [key=value ...]`: one run, one line of JSON.
 
 Exit status: 0 every message arrived once, in order, unaltered; 3 some did not; 1 no verdict; 2 bad usage.
 """
@@ -8,25 +8,26 @@ import sys
 
 import msgspec
 
-from firmware_sim.load import Generator, LoadError, ProcessGone, Workload
+from firmware_sim.load import Generator, LoadError, ProcessGoneError, Workload
 
-USAGE = "usage: python -m firmware_sim.load HOST PORT [pid=PID] [key=value ...]"
+USAGE = "usage: python -m firmware_sim.load HOST PORT [pid=PID] [loop=C|Python] [key=value ...]"
 
 
 def main(argv: list[str]) -> int:
     """Run the workload of the arguments; returns the exit status."""
     try:
         host, port, *words = argv
-        pids = [int(word.removeprefix("pid=")) for word in words if word.startswith("pid=")]
-        workload = Workload.parse(word for word in words if not word.startswith("pid="))
-        generator = Generator((host, int(port)), workload, *pids)
+        options = dict(word.split("=") for word in words if word.startswith(("pid=", "loop=")))
+        workload = Workload.parse(word for word in words if word.partition("=")[0] not in options)
+        pid = int(options["pid"]) if "pid" in options else None
+        generator = Generator((host, int(port)), workload, pid, native=options.get("loop") != "Python")
     except ValueError as error:
         print(f"{error}\n{USAGE}", file=sys.stderr)
         return 2
     _allow_open_files()
     try:
         report = generator.run()
-    except (LoadError, ProcessGone) as error:
+    except (LoadError, ProcessGoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
     print(msgspec.json.encode(report).decode())

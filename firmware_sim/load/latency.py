@@ -3,7 +3,7 @@
 from array import array
 from typing import Final
 
-_MOST_SAMPLES: Final = 200_000
+_MANY_SAMPLES: Final = 200_000
 
 
 class Latency:
@@ -13,22 +13,23 @@ class Latency:
     the first message of a burst.
     """
 
-    __slots__ = ("_every", "_sent", "samples")
+    __slots__ = ("_sent", "every", "most_samples", "samples")
 
     def __init__(self, publishers: int, deliveries: int) -> None:
-        self._every = deliveries // _MOST_SAMPLES | 1
+        self.every = deliveries // _MANY_SAMPLES | 1
+        self.most_samples = 2 * _MANY_SAMPLES
         self._sent = [array("q") for _ in range(publishers)]
         self.samples = array("q")
 
     def publish(self, publisher: int, first: int, count: int, now: int) -> None:
         """`count` messages from sequence `first` on leave now; a publisher's messages are told in order."""
-        for _ in range(first + -first % self._every, first + count, self._every):
+        for _ in range(first + -first % self.every, first + count, self.every):
             self._sent[publisher].append(now)
 
     def receive(self, publisher: int, first: int, count: int, now: int) -> None:
         """A subscriber has `count` messages from sequence `first` on, all of them published."""
-        for sequence in range(first + -first % self._every, first + count, self._every):
-            self.samples.append(now - self._sent[publisher][sequence // self._every])
+        for sequence in range(first + -first % self.every, first + count, self.every):
+            self.samples.append(now - self._sent[publisher][sequence // self.every])
 
     def percentiles_us(self, *percents: float) -> list[float]:
         """The latency in microseconds that so many percent of the sampled messages stayed within; 0 without any."""

@@ -27,6 +27,10 @@ class Ledger:
         self._next: dict[int, int] = {}
         self._missing: set[tuple[int, int]] = set()
 
+    def expect(self, publisher: int, sequence: int) -> None:
+        """All messages of a publisher before `sequence` were entered elsewhere."""
+        self._next[publisher] = sequence
+
     def receive(self, publisher: int, first: int, count: int) -> None:
         """Enter `count` messages of a publisher, from sequence `first` on."""
         if first == self._next.get(publisher, 0):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-class ProcessGone(RuntimeError):
+class ProcessGoneError(RuntimeError):
     """The process to be measured has ended."""
 
 
@@ -24,4 +24,4 @@ def _read(pid: int, name: str) -> str:
     try:
         return Path("/proc", str(pid), name).read_text()
     except OSError as error:
-        raise ProcessGone(f"process {pid} cannot be measured: {error.strerror or error}") from error
+        raise ProcessGoneError(f"process {pid} cannot be measured: {error.strerror or error}") from error

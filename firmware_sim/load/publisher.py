@@ -16,14 +16,14 @@ _FAILED = 0x80
 class Publisher:
     """Sends its stream, at QoS 1 and 2 with at most `window` messages unacknowledged; `send` takes its bytes."""
 
-    __slots__ = ("_latency", "_send", "_stream", "_window", "in_flight", "refused")
+    __slots__ = ("_latency", "_send", "_window", "in_flight", "refused", "stream")
 
     def __init__(
         self, stream: Stream, *, window: int, latency: Latency, send: Callable[[bytes | bytearray], None]
     ) -> None:
         self._send = send
         self._window = window
-        self._stream = stream
+        self.stream = stream
         self._latency = latency
         self.in_flight = 0
         """Messages of QoS 1 and 2 that the broker has not acknowledged to the end."""
@@ -32,15 +32,15 @@ class Publisher:
 
     def room(self, unsent_bytes: int, send_ahead_bytes: int) -> int:
         """How many messages may be sent now, while `unsent_bytes` wait for the kernel to take them."""
-        room = -(-(send_ahead_bytes - unsent_bytes) // self._stream.packet_bytes)
-        return min(room, self._window - self.in_flight) if self._stream.qos else room
+        room = -(-(send_ahead_bytes - unsent_bytes) // self.stream.packet_bytes)
+        return min(room, self._window - self.in_flight) if self.stream.qos else room
 
     def publish(self, count: int, now: int) -> None:
         """Send the next `count` messages."""
-        self._latency.publish(self._stream.publisher, self._stream.published, count, now)
-        if self._stream.qos:
+        self._latency.publish(self.stream.publisher, self.stream.published, count, now)
+        if self.stream.qos:
             self.in_flight += count
-        self._send(self._stream.take(count))
+        self._send(self.stream.take(count))
 
     def receive(self, data: bytes, now: int) -> int:
         """Take the whole packets at the front of `data`; returns how many bytes they were.

@@ -16,7 +16,7 @@ class Reading(NamedTuple):
 
     @classmethod
     def take(cls, pid: int | None) -> Self:
-        """Read the meters; those of the broker are 0 without its `pid`. Raises ProcessGone."""
+        """Read the meters; those of the broker are 0 without its `pid`. Raises ProcessGoneError."""
         broker = (process.cpu_s(pid), process.resident_kib(pid)) if pid else (0.0, 0.0)
         return cls(time.monotonic(), time.process_time(), *broker)
 

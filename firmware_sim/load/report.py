@@ -1,11 +1,15 @@
 """What a run of the load generator found."""
 
+from typing import Literal
+
 import msgspec
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Figures of the broker are 0 when its process was not named."""
 
+    loop: Literal["C", "Python"]
+    """Which loop ran: the Python one lets a broker that writes packet by packet coalesce, and so look cheaper."""
     expected: int
     """Deliveries that the workload asks for."""
     delivered: int

@@ -24,7 +24,7 @@ def run_length(data: bytes, start: int, packet_bytes: int, columns: Iterable[int
 
 
 def acknowledgements(first: int, data: bytes, start: int, count: int, packet_bytes: int, column: int) -> bytearray:
-    """Acknowledgements of type `first` for the packet identifiers at `column` of a run of `count` packets at `start`."""
+    """Acknowledgements of type `first` for the packet identifiers at `column` of the `count` packets at `start`."""
     end = start + count * packet_bytes
     packets = bytearray((first, 2, 0, 0)) * count
     packets[2::4] = data[start + column : end : packet_bytes]

@@ -32,14 +32,14 @@ _IDENTIFIER_HIGH, _IDENTIFIER_LOW = (2 * column for column in _two_byte_columns(
 class Stream:
     """The PUBLISH packets of one publisher: number `sequence` of them starts at byte `sequence * packet_bytes`."""
 
-    __slots__ = ("_packet", "_sequence_at", "identifier_at", "packet_bytes", "published", "publisher", "qos")
+    __slots__ = ("_packet", "identifier_at", "packet_bytes", "published", "publisher", "qos", "sequence_at")
 
     def __init__(self, publisher: int, topic: str, *, qos: int, size: int, version: int) -> None:
         payload = bytes(4) + publisher.to_bytes(4) + bytes(size - IDENTITY_BYTES)
         packet = Publish(topic.encode(), payload, qos, packet_identifier=1 if qos else 0)
         self._packet = bytearray(encode(packet, version))
         self.packet_bytes = len(self._packet)
-        self._sequence_at = self.packet_bytes - size
+        self.sequence_at = self.packet_bytes - size
         self.identifier_at = self._packet.index(topic.encode()) + len(topic.encode()) if qos else 0
         """Where in a packet its identifier is; 0 at QoS 0, which has none."""
         self.publisher = publisher
@@ -61,7 +61,7 @@ class Stream:
         before_carry = (1 << 16) - (first & 0xFFFF)
         if count > before_carry:
             return self.packets(first, before_carry) + self.packets(first + before_carry, count - before_carry)
-        stride, at, low = self.packet_bytes, self._sequence_at, first & 0xFFFF
+        stride, at, low = self.packet_bytes, self.sequence_at, first & 0xFFFF
         packets = self._packet * count
         packets[at::stride] = bytes((first >> 24,)) * count
         packets[at + 1 :: stride] = bytes((first >> 16 & 0xFF,)) * count

@@ -16,7 +16,7 @@ _ACKNOWLEDGEMENT: Final = (0, PUBACK, PUBREC)
 class Subscriber:
     """Reads the streams of the publishers in `heard`; `send` takes what it answers."""
 
-    __slots__ = ("_heard", "_latency", "_ledger", "_qos", "_send", "_size")
+    __slots__ = ("_latency", "_qos", "_send", "_size", "heard", "ledger")
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class Subscriber:
         latency: Latency,
         send: Callable[[bytes | bytearray], None],
     ) -> None:
-        self._heard = heard
+        self.heard = heard
         self._qos = qos
         self._size = size
         self._latency = latency
         self._send = send
-        self._ledger = ledger
+        self.ledger = ledger
 
     def receive(self, data: bytes, now: int) -> int:
         """Take the whole packets at the front of `data`; returns how many bytes they were.
@@ -57,9 +57,9 @@ class Subscriber:
     def _publishes(self, data: bytes, start: int, body: int, packet_end: int, now: int) -> int:
         """Take the run of PUBLISH packets of one publisher at `start`; returns where it ends."""
         packet_bytes, identity = packet_end - start, packet_end - self._size
-        stream = self._heard.get(int.from_bytes(data[identity + 4 : identity + IDENTITY_BYTES]))
+        stream = self.heard.get(int.from_bytes(data[identity + 4 : identity + IDENTITY_BYTES]))
         if stream is None or stream.packet_bytes != packet_bytes:
-            self._ledger.alter()
+            self.ledger.alter()
             return packet_end
         count = 1
         if len(data) - packet_end >= packet_bytes:
@@ -71,7 +71,7 @@ class Subscriber:
         if not self._take(stream, data, start, count, now):
             for position in range(start, start + count * packet_bytes, packet_bytes):
                 if not self._take(stream, data, position, 1, now):
-                    self._ledger.alter()
+                    self.ledger.alter()
         if self._qos:
             acknowledgement = _ACKNOWLEDGEMENT[self._qos]
             self._send(acknowledgements(acknowledgement, data, start, count, packet_bytes, stream.identifier_at))
@@ -83,6 +83,6 @@ class Subscriber:
         first = int.from_bytes(data[identity : identity + 4])
         if not stream.arrived(first, count, data, start):
             return False
-        self._ledger.receive(stream.publisher, first, count)
+        self.ledger.receive(stream.publisher, first, count)
         self._latency.receive(stream.publisher, first, count, now)
         return True
