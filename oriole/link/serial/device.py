@@ -43,24 +43,26 @@ class DeviceEndpoint(Endpoint):
         self._hello_ms = _FIRST_HELLO_MS
         self._greeted_at = -_FIRST_HELLO_MS  # when the last HELLO was made
 
-    def publish(self, topic: str, payload: bytes, now: int, qos: int = 1, retain: bool = False) -> int:
+    def publish(self, topic: str, payload: bytes, now: int, qos: int = 1, retain: bool = False) -> int | None:
         """Queues a message; returns its number, which `Acknowledged` will name, or 0 for qos 0.
 
         Raises TooLargeError when the gateway takes no frames of this length, and QueueFull when what waits has reached
-        its limit. With qos 0 a full queue, like a line without a session, drops the message and counts it.
+        its limit. With qos 0 a full queue, like a line without a session, drops the message: None.
         """
         self._now = now
-        return self._send(self._session, Publish(self._number(qos), topic, payload, retain))
+        if not qos:
+            return 0 if self._send_once(Publish(0, topic, payload, retain)) else None
+        return self._send(self._session, Publish(self._session.outbox.next_sequence, topic, payload, retain))
 
     def subscribe(self, filter: str, now: int, qos: int = 1) -> int:
         """Asks for what matches the filter; raises as `publish`. A refusal comes as an Error frame."""
         self._now = now
-        return self._send(self._session, Subscribe(self._number(1), filter, qos))
+        return self._send(self._session, Subscribe(self._session.outbox.next_sequence, filter, qos))
 
     def unsubscribe(self, filter: str, now: int) -> int:
         """Asks for no more of it; raises as `publish`."""
         self._now = now
-        return self._send(self._session, Unsubscribe(self._number(1), filter))
+        return self._send(self._session, Unsubscribe(self._session.outbox.next_sequence, filter))
 
     def receive(self, data: bytes, now: int) -> list[Event]:
         """As Endpoint.receive; settles what it returns when acknowledgement is automatic."""
@@ -81,9 +83,6 @@ class DeviceEndpoint(Endpoint):
     def deadline(self) -> int | None:
         """As Endpoint.deadline."""
         return self._hello_at if self.state is State.GREETING else super().deadline()
-
-    def _number(self, qos: int) -> int:
-        return self._session.outbox.next_sequence if qos else 0
 
     def _begin(self) -> None:
         """Greets at once, but never twice within a moment, whatever the gateway says."""

@@ -283,18 +283,24 @@ class Endpoint:
         self._control = [other for other in self._control if type(other) is not type(frame)] + [frame]
 
     def _send(self, session: Session, frame: NumberedFrame) -> int:
-        """Queues a frame and returns its number. Raises TooLargeError, and QueueFull (never for number 0)."""
+        """Queues a frame that has the outbox's next number; returns that. Raises TooLargeError, QueueFull."""
+        return session.outbox.put(self._encoded(frame))
+
+    def _send_once(self, frame: NumberedFrame) -> bool:
+        """Queues a frame without a number; False when it is dropped instead. Raises TooLargeError."""
+        encoded = self._encoded(frame)
+        if self.state is not State.UP or self._unnumbered_bytes + len(encoded) > self.config.max_queue_bytes:
+            self.counters["unsent"] += 1
+            return False
+        self._unnumbered.append(encoded)
+        self._unnumbered_bytes += len(encoded)
+        return True
+
+    def _encoded(self, frame: NumberedFrame) -> bytes:
         encoded = encode(frame)
         if len(encoded) > self._peer_max_frame_bytes + 1:
             raise TooLargeError(f"a frame of {len(encoded) - 1} bytes, the peer takes {self._peer_max_frame_bytes}")
-        if frame.sequence:
-            session.outbox.put(encoded)
-        elif self.state is State.UP and self._unnumbered_bytes + len(encoded) <= self.config.max_queue_bytes:
-            self._unnumbered.append(encoded)
-            self._unnumbered_bytes += len(encoded)
-        else:
-            self.counters["unsent"] += 1
-        return frame.sequence
+        return encoded
 
     # ---- the exchange
 

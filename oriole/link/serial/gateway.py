@@ -60,14 +60,16 @@ class GatewayEndpoint(Endpoint):
         self._leave()
         self._say(Bye(reason, text))
 
-    def deliver(self, topic: str, payload: bytes, now: int, qos: int = 1, retain: bool = False) -> int:
+    def deliver(self, topic: str, payload: bytes, now: int, qos: int = 1, retain: bool = False) -> int | None:
         """Queues a message for the device; returns its number, which `Acknowledged` will name, or 0 for qos 0.
 
-        Raises QueueFull and TooLargeError as DeviceEndpoint.publish, RuntimeError before the first `welcome`.
+        Raises QueueFull and TooLargeError as DeviceEndpoint.publish (None: dropped), RuntimeError without a session.
         """
         self._now = now
         session = self._welcomed()
-        return self._send(session, Deliver(session.outbox.next_sequence if qos else 0, topic, payload, retain))
+        if not qos:
+            return 0 if self._send_once(Deliver(0, topic, payload, retain)) else None
+        return self._send(session, Deliver(session.outbox.next_sequence, topic, payload, retain))
 
     def refuse(self, sequence: int, reason: Reason, text: str, now: int) -> None:
         """Tells the device that its frame (0: one without a number) was not obeyed; acknowledging it is another call.

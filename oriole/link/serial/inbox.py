@@ -65,6 +65,10 @@ class Inbox:
         self._give()
         return True
 
+    def disown(self, sequence: int) -> None:
+        """The frames from `sequence` on were received, but not taken: they count as not received, and will come again."""
+        self.received = max(self.acknowledged, min(self.received, sequence - 1))
+
     def pause(self, paused: bool) -> bool:
         """Withholds credits, or gives them again; True when the peer has to hear of it."""
         self.paused = paused

@@ -362,7 +362,7 @@ def test_a_full_queue_refuses_and_a_long_frame_is_refused() -> None:
 def test_unnumbered_messages_come_at_most_once_and_never_pile_up() -> None:
     world = connected(config=Config(max_queue_bytes=100))
     assert world.device.publish("a", b"x" * 60, world.now, qos=0) == 0
-    world.device.publish("a", b"y" * 60, world.now, qos=0)
+    assert world.device.publish("a", b"y" * 60, world.now, qos=0) is None
     world.run(100)
     assert world.house.payloads == [b"x" * 60]
     world.unplug()
