@@ -57,6 +57,9 @@ from oriole.wire.mqtt import (
 from oriole.wire.mqtt.reason_codes import REASON_CODES
 from oriole.wire.topics import check_topic_name
 
+_PLAIN_ACKS: Final = (b"", b"\x40\x02", b"\x50\x02")
+"""PUBACK and PUBREC that say success, by QoS: what is missing is the packet identifier."""
+
 
 class NotConnected(Exception):  # noqa: N818 - a state, not a mistake
     """What was asked for needs an accepted connection; QoS 1 and 2 messages do not, they wait."""
@@ -307,7 +310,7 @@ class Client:
     def _on_publish(self, packet: Publish, events: list[Event], now: int) -> None:
         qos = packet.qos
         message = MessageReceived(
-            self._topic_of(packet),
+            self._topic_of(packet) if packet.properties.present else packet.topic.decode(),
             packet.payload,
             qos,
             packet.retain,
@@ -320,6 +323,10 @@ class Client:
             return
         if not self.config.manual_acknowledgement:
             message.acknowledged = ReasonCode.SUCCESS
+            if qos == 1:  # nothing to remember
+                events.append(message)
+                self._acknowledge(message, now)
+                return
         if self._inbox.receive(message):
             events.append(message)
         if self._inbox.holds_more_than(self.config.receive_maximum):
@@ -471,8 +478,14 @@ class Client:
         if self.state is not State.CONNECTED:
             return
         for message in self._inbox.take_due():
+            self._acknowledge(message, now)
+
+    def _acknowledge(self, message: MessageReceived, now: int) -> None:
+        if message.acknowledged:
             answer = PubAck if message.qos == 1 else PubRec
-            self._send(answer(message.packet_identifier, message.acknowledged or ReasonCode.SUCCESS), now)
+            self._send(answer(message.packet_identifier, message.acknowledged), now)
+        else:  # there is one for every message: ready made but for the identifier
+            self._write(_PLAIN_ACKS[message.qos] + message.packet_identifier.to_bytes(2, "big"), now)
 
     def _fail(self, reason_code: ReasonCode, text: str, now: int) -> Disconnected:
         if self.state is State.CONNECTED and self.config.version == V5:

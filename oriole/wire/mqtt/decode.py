@@ -34,6 +34,7 @@ from oriole.wire.mqtt.packets import (
 )
 from oriole.wire.mqtt.properties import Properties, decode_properties
 from oriole.wire.mqtt.reason_codes import REASON_CODES, REASON_OF_RETURN_CODE, SUBACK_3_1_1, ReasonCode
+from oriole.wire.topics import MAX_TOPIC_LEVELS
 
 AckType = TypeVar("AckType", PubAck, PubRec, PubRel, PubComp)
 Outcome = TypeVar("Outcome", Disconnect, Auth)
@@ -60,8 +61,8 @@ def check_topic(topic: bytes) -> None:
             topic.decode()
         except UnicodeDecodeError as error:
             raise MalformedPacket(f"a topic name is not UTF-8: {error.reason}") from None
-    if topic.count(b"/") >= topics.MAX_TOPIC_LEVELS:
-        raise MqttError(ReasonCode.TOPIC_NAME_INVALID, f"a topic has at most {topics.MAX_TOPIC_LEVELS} levels")
+    if topic.count(b"/") >= MAX_TOPIC_LEVELS:
+        raise MqttError(ReasonCode.TOPIC_NAME_INVALID, f"a topic has at most {MAX_TOPIC_LEVELS} levels")
 
 
 def _connect(first: int, body: bytes, version: int) -> Connect:
@@ -118,7 +119,12 @@ def _connack(first: int, body: bytes, version: int) -> ConnAck:
 
 
 def _publish(first: int, body: bytes, version: int) -> Publish:
-    topic, position = decode_binary(body, 0)
+    if len(body) < 2:
+        raise MalformedPacket("the topic is missing")
+    position = 2 + (body[0] << 8 | body[1])
+    topic = body[2:position]
+    if len(topic) != position - 2:
+        raise MalformedPacket("the topic is longer than the packet")
     packet_identifier = 0
     qos = (first >> 1) & 3
     if qos:

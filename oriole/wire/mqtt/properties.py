@@ -175,10 +175,11 @@ class Properties:
 
     def __init__(self, **values: Any) -> None:
         self.present: dict[str, Any] = {}
-        for name, value in values.items():
-            if name not in PROPERTIES:
-                raise TypeError(f"{name!r} is no property of MQTT 5.0")
-            setattr(self, name, value)
+        if values:
+            for name, value in values.items():
+                if name not in PROPERTIES:
+                    raise TypeError(f"{name!r} is no property of MQTT 5.0")
+                setattr(self, name, value)
 
     def __bool__(self) -> bool:
         return bool(self.present)
@@ -217,9 +218,9 @@ def decode_properties(data: bytes, position: int, packet_type: PacketType) -> tu
     that is there twice, or a value that is not allowed.
     """
     properties = Properties()
+    if data[position : position + 1] == b"\0":  # what nearly every packet has
+        return properties, position + 1
     length, position = fields.decode_variable_byte_integer(data, position)
-    if not length:
-        return properties, position
     end = position + length
     if end > len(data):
         raise MalformedPacket("the property length is larger than what is left of the packet")
