@@ -59,6 +59,8 @@ class Node:
             limits,
             lambda: f"auto-{os.urandom(8).hex()}",
             lambda event, client, peer: log.info(event, client=client, peer=peer),
+            name=self.identity.node[:8],
+            epoch=os.urandom(16).hex(),  # messages are numbered from 1 again at each start
         )
         self.parts: list[Part] = []
         self.addresses: list[Endpoint] = []

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     REJECTED = "rejected by the recipient"
     NOT_PERMITTED = "not permitted"
     LINK_DOWN = "link down"
+    LOOP = "came back to a node it had passed"
 
 
 class Settlement:

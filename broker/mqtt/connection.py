@@ -16,10 +16,12 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.questions import Action
 from broker.core.records import Accepted
+from broker.core.routes import Route
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
-from broker.mqtt import subscribing
+from broker.mqtt import nodes, subscribing
 from broker.mqtt.forms import PACKET_IDENTIFIERS, read_header
+from oriole.link.uplink import Stamp
 from oriole.wire.mqtt import (
     V5,
     V311,
@@ -55,6 +57,7 @@ PUBREL = b"\x62\x02"
 PUBCOMP = b"\x70\x02"
 FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 """First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
+NO_STAMP = Stamp()
 PINGRESP = b"\xd0\x00"
 MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
@@ -85,8 +88,8 @@ class Acknowledgements:
         if connection.session is self.session:
             connection.channel.send(b"".join(self.packets))
             connection.settle_unkept(len(self.packets))
-            for filter, subscription in self.late:
-                subscribing.deliver_late(self.session, filter, subscription, now)
+            if self.late:
+                subscribing.deliver_late(self.session, self.late, now)
 
     def broken(self, now: int) -> None:
         """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close."""
@@ -243,6 +246,7 @@ class Connection:
         route = self.routes.get(topic)
         identifier = 0
         header = None
+        stamp = NO_STAMP
         expires_at = 0
         if qos:
             if qos == 3 or position + 2 > stop:
@@ -262,7 +266,10 @@ class Connection:
                     raise ProtocolError("no topic alias was offered", ReasonCode.TOPIC_ALIAS_INVALID)
                 if properties.subscription_identifier:
                     raise ProtocolError("a client's PUBLISH carries no subscription identifier")
-                header = read_header(properties)
+                if session.node is None:
+                    header = read_header(properties)
+                else:
+                    header, stamp = nodes.read_stamped(session, properties)
                 lifetime = properties.message_expiry_interval
                 if lifetime is not None:
                     expires_at = now + max(1, lifetime * 1000)
@@ -281,6 +288,9 @@ class Connection:
             return
         router = session.router
         message = Message(topic, data[position:stop], qos, first & 1 == 1, header, session, expires_at)
+        if session.node is not None and stamp.sequence and qos:
+            self._numbered(session, message, stamp, identifier, route)
+            return
         if qos == 0:
             router.deliver(message, route, now)
             return
@@ -310,6 +320,18 @@ class Connection:
             promise.messages.append((identifier, message))
             promise.packets.append(PUBREC + PACKET_IDENTIFIERS[identifier])
         self._unkept += 1
+
+    def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route) -> None:
+        """A message of another node, which knows by its number whether it was here before."""
+        router = session.router
+        obstacle = router.obstacle(message, route) if router.full_sinks or message.retain else None
+        if obstacle is not None:
+            self._obstructed(session, 1, identifier, obstacle)
+            return
+        self._hand_over_promises()
+        assert session.node is not None
+        arrival = nodes.receive(self, session, message, stamp, identifier, session.node)
+        router.engine.promises.made.append(arrival)
 
     def _hand_over_promises(self) -> None:
         """What this read promised now waits for the end of the turn, even if the read ended in an error."""

@@ -38,21 +38,24 @@ def remaining_length(length: int) -> bytes:
     return bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21))
 
 
-def publish_properties(message: Message, identifiers: tuple[int, ...], now: int) -> bytes:
+def publish_properties(
+    message: Message, identifiers: tuple[int, ...], now: int, stamp: Sequence[tuple[str, str]] = ()
+) -> bytes:
     """The property section of a PUBLISH, length included; the lifetime is what remains of it [MQTT-3.3.2-6]."""
     header = message.header
-    if header is None and not identifiers and not message.expires_at:
+    if header is None and not identifiers and not message.expires_at and not stamp:
         return b"\0"
     properties = Properties()
     if message.expires_at:
         properties.message_expiry_interval = max(1, (message.expires_at - now + 999) // 1000)
     properties.subscription_identifier = list(identifiers)
+    properties.user_property = list(stamp)
     if header is not None:
         properties.content_type = header.content_type
         properties.payload_format_indicator = header.payload_format_indicator
         properties.response_topic = header.response_topic
         properties.correlation_data = header.correlation_data
-        properties.user_property = [*header.user_property, *own_user_properties(header)]
+        properties.user_property = [*header.user_property, *own_user_properties(header), *stamp]
     return encode_properties(properties)
 
 
@@ -61,7 +64,7 @@ def own_user_properties(header: Header) -> list[tuple[str, str]]:
     return [] if header.collapse_key is None else [(COLLAPSE_KEY, header.collapse_key)]
 
 
-def read_header(properties: Properties) -> Header | None:
+def read_header(properties: Properties, node_path: tuple[str, ...] = ()) -> Header | None:
     """What a PUBLISH's properties say about its message; None if they say nothing that travels on."""
     pairs = properties.user_property
     collapse_key = next((value for name, value in pairs if name == COLLAPSE_KEY), None)
@@ -72,6 +75,7 @@ def read_header(properties: Properties) -> Header | None:
         properties.correlation_data,
         tuple(pair for pair in pairs if pair[0] != COLLAPSE_KEY),
         collapse_key,
+        node_path,
     )
     return None if header == NO_HEADER else header
 
@@ -116,14 +120,18 @@ class MqttForm:
 
     def merge(self, other: MqttForm) -> MqttForm:
         """The form of a session whose filters overlap: highest QoS, all identifiers, one copy [MQTT-3.3.4-2]."""
-        return type(self)(
-            self.version,
+        return self.granting(
             max(self.qos, other.qos),
             self.no_local and other.no_local,
             self.retain_as_published or other.retain_as_published,
             self.identifiers + other.identifiers,
-            self.max_packet_bytes,
         )
+
+    def granting(
+        self, qos: int, no_local: bool, retain_as_published: bool, identifiers: tuple[int, ...] = ()
+    ) -> MqttForm:
+        """The form of the same clients for a subscription with these options."""
+        return MqttForm(self.version, qos, no_local, retain_as_published, identifiers, self.max_packet_bytes)
 
     def forward(self, packets: bytes, count: int, sinks: Sequence[Session], now: int) -> None:
         """Hand on whole QoS 0 packets as they came."""
@@ -192,7 +200,7 @@ class MqttForm:
         topic = message.topic
         tail = message.payload
         if self.version == V5:
-            tail = publish_properties(message, identifiers, now) + tail
+            tail = self.properties(message, identifiers, now) + tail
         length = len(topic) + len(tail) + (4 if qos else 2)
         first = 0x30 | dup << 3 | qos << 1 | retain
         if length < 128:
@@ -200,6 +208,10 @@ class MqttForm:
         else:
             head = bytes((first,)) + remaining_length(length) + len(topic).to_bytes(2) + topic
         return head, tail
+
+    def properties(self, message: Message, identifiers: tuple[int, ...], now: int) -> bytes:
+        """The property section of a PUBLISH."""
+        return publish_properties(message, identifiers, now)
 
     def too_large(self, message: Message, sinks: Sequence[Session], now: int) -> None:
         """Settle a message that these clients do not take: as if it had been sent [MQTT-3.1.2-25]."""

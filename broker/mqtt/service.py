@@ -14,8 +14,10 @@ from broker.core.questions import Action, Admission, Permission, Verdict
 from broker.core.records import SessionEnded, SessionOpened
 from broker.core.router import Router
 from broker.mqtt.connection import Connection
-from broker.mqtt.forms import read_header
+from broker.mqtt.forms import MqttForm, read_header
+from broker.mqtt.nodes import NodeForm
 from broker.mqtt.session import NEVER, Session, nowhere
+from oriole.link.uplink import Greeting, Marks, StampError
 from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ReasonCode, encode
 
 if TYPE_CHECKING:
@@ -34,17 +36,28 @@ class MqttService:
         router: where sessions subscribe and publish.
         limits: what clients may use.
         make_client_id: names a client that gave no name; must not repeat itself.
+        name, epoch: how this node introduces itself to other nodes: a name that no other has, and the identity of its
+            order of messages.
         log: takes what happened to a connection, for people: (event, client identifier, peer).
     """
 
     def __init__(
-        self, router: Router, limits: Limits, make_client_id: Callable[[], str], log: Callable[[str, str, object], None]
+        self,
+        router: Router,
+        limits: Limits,
+        make_client_id: Callable[[], str],
+        log: Callable[[str, str, object], None],
+        name: str = "oriole",
+        epoch: str = "",
     ) -> None:
         self.router = router
         self.engine = router.engine
         self.limits = limits
         self.sessions: dict[str, Session] = {}
         self.connected = 0
+        self.name = name
+        self.epoch = epoch
+        self.marks = Marks()
         self._make_client_id = make_client_id
         self._log = log
         self.nowhere = nowhere(router.engine)
@@ -162,7 +175,6 @@ class MqttService:
         limits = self.limits
         session.connection = connection
         session.channel = connection.channel
-        session.version = connection.version
         session.username = connect.username
         session.restricted = verdict.restricted
         session.permissions.clear()
@@ -182,12 +194,26 @@ class MqttService:
             session.expiry_interval = 0 if connect.clean_start else limits.max_session_expiry_s
             session.window = min(RECEIVE_MAXIMUM_OF_3_1_1, limits.receive_maximum)
             session.max_packet_bytes = 0
+        session.encoding = MqttForm(connection.version, 2, max_packet_bytes=session.max_packet_bytes)
+        session.node = self._greet(asked, answer) if connection.version == V5 else None
+        if session.node is not None:
+            session.encoding = NodeForm(self.name, max_packet_bytes=session.max_packet_bytes)
         session.persistent = session.expiry_interval > 0
         connection.session = session
         connection.keep_alive_ms = keep_alive * 1500
         if keep_alive:
             self.engine.deadlines.schedule(connection, connection.last_heard + connection.keep_alive_ms)
         self.connected += 1
+
+    def _greet(self, asked: Properties, answer: Properties) -> Greeting | None:
+        """Whether the client is another node; if it is, tell it who we are."""
+        try:
+            peer = Greeting.read(asked.user_property)
+        except StampError:
+            return None
+        if peer is not None:
+            answer.user_property = Greeting(self.name, self.epoch, self.router.order).pairs()
+        return peer
 
     def _renew_forms(self, session: Session, now: int) -> None:
         """The client may have come back with another version or packet limit: encode for that."""

@@ -16,6 +16,7 @@ from broker.core.questions import Action
 from broker.core.records import Progressed
 from broker.core.settlement import Outcome, Reason
 from broker.mqtt.forms import PACKET_IDENTIFIERS, Delivery, MqttForm
+from oriole.link.uplink import Greeting
 from oriole.wire.mqtt import V311
 
 if TYPE_CHECKING:
@@ -74,14 +75,16 @@ class Session:
         expiry_interval: seconds it outlives its connection; `NEVER` for always.
         expires_at: when it ends, in milliseconds, while the client is away; 0 otherwise.
         will, will_at: the will to publish, and when, while a will delay runs.
+        encoding: how its client takes packets; subscriptions add their options to it.
+        node: how the client introduced itself, if it is another Oriole node.
         restricted, permissions: whether every topic needs a verdict, and the verdicts so far.
     """
 
     __slots__ = (
-        "channel", "client_id", "connection", "expires_at", "expiry_interval", "full", "inflight", "last_identifier",
-        "limits", "max_packet_bytes", "permissions", "persistent", "queue", "queue_bytes", "received", "remote",
-        "resend", "restricted", "router", "service", "settlement", "subscriptions", "username", "version", "wake_at",
-        "will", "will_at", "window",
+        "channel", "client_id", "connection", "encoding", "expires_at", "expiry_interval", "full", "inflight",
+        "last_identifier", "limits", "max_packet_bytes", "node", "permissions", "persistent", "queue", "queue_bytes",
+        "received", "remote", "resend", "restricted", "router", "service", "settlement", "subscriptions", "username",
+        "wake_at", "will", "will_at", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, service: MqttService) -> None:
@@ -92,7 +95,8 @@ class Session:
         self.limits = service.limits
         self.connection: Connection | None = None
         self.channel: Channel = service.nowhere
-        self.version = V311
+        self.encoding = MqttForm(V311, 2)
+        self.node: Greeting | None = None
         self.username: str | None = None
         self.max_packet_bytes = 0
         self.window = 0
@@ -116,19 +120,15 @@ class Session:
 
     def form(self, subscription: Subscription) -> MqttForm:
         """How messages for one of its subscriptions are encoded."""
-        return MqttForm(
-            self.version,
-            subscription.qos,
-            subscription.no_local,
-            subscription.retain_as_published,
-            (subscription.identifier,) if subscription.identifier else (),
-            self.max_packet_bytes,
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        return self.encoding.granting(
+            subscription.qos, subscription.no_local, subscription.retain_as_published, identifiers
         )
 
     def late_form(self, subscription: Subscription) -> MqttForm:
         """The same for what was published before it was subscribed: RETAIN is set [MQTT-3.3.1-8]."""
         identifiers = (subscription.identifier,) if subscription.identifier else ()
-        return MqttForm(self.version, subscription.qos, False, True, identifiers, self.max_packet_bytes)
+        return self.encoding.granting(subscription.qos, False, True, identifiers)
 
     # Outgoing deliveries
 
@@ -149,13 +149,24 @@ class Session:
             self.settlement.record(message, self, Outcome.DROPPED, reason, now)
 
     def enqueue(self, delivery: Delivery, now: int) -> None:
-        """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told."""
+        """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told.
+
+        What was acknowledged before (a QoS 2 message routed after its commit, one from the centre) still comes then:
+        there is room for as much again, and what goes beyond that is lost, counted and named.
+        """
         if self.queue is None:
             self.queue = deque()
+        elif self.full and self._overflows():
+            self.lose(delivery[0], Reason.QUEUE_FULL, now)
+            return
         self.queue.append(delivery)
         self.queue_bytes += delivery[0].size
         if len(self.queue) >= self.limits.max_queue_messages or self.queue_bytes >= self.limits.max_queue_bytes:
             self.router.set_full(self, True)
+
+    def _overflows(self) -> bool:
+        limits = self.limits
+        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
 
     def pump(self, now: int) -> None:
         """Send what the window has room for: repeats first, then the queue."""
@@ -240,7 +251,7 @@ class Session:
 
     def _send(self, identifier: int, delivery: Delivery, now: int, dup: bool) -> bool:
         message, qos, retain, identifiers = delivery
-        form = MqttForm(self.version, qos)
+        form = self.encoding
         head, tail = form.encode(message, qos, retain, identifiers, now, dup)
         if self.max_packet_bytes and len(head) + 2 + len(tail) > self.max_packet_bytes:
             form.too_large(message, (self,), now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.core.questions import Action
 from broker.core.records import Subscribed, Unsubscribed
+from broker.mqtt import nodes
 from broker.mqtt.forms import MqttForm
 from broker.mqtt.session import Session, Subscription
 from oriole.wire.mqtt import ReasonCode, SubAck, Subscribe, UnsubAck, Unsubscribe, encode
@@ -35,7 +36,7 @@ def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, lis
         codes.append(ReasonCode(asked.qos))
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
             late.append((filter, subscription))
-    return encode(SubAck(packet.packet_identifier, codes), session.version), late
+    return encode(SubAck(packet.packet_identifier, codes), session.encoding.version), late
 
 
 def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
@@ -50,16 +51,20 @@ def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
         if session.persistent:
             session.router.engine.promises.records.append(Unsubscribed(session.client_id, filter))
         codes.append(ReasonCode.SUCCESS)
-    return encode(UnsubAck(packet.packet_identifier, codes), session.version)
+    return encode(UnsubAck(packet.packet_identifier, codes), session.encoding.version)
 
 
-def deliver_late(session: Session, filter: bytes, subscription: Subscription, now: int) -> None:
-    """Send what a new subscription gets of the past, with RETAIN set [MQTT-3.3.1-8]."""
-    form: MqttForm | None = None
-    for message in session.router.late(filter, now):
-        if form is None:
-            form = session.late_form(subscription)
-        form.deliver(message, (session,), now)
+def deliver_late(session: Session, late: list[Late], now: int) -> None:
+    """Send what new subscriptions get of the past, with RETAIN set [MQTT-3.3.1-8]; a node is told where it ends."""
+    for filter, subscription in late:
+        form: MqttForm | None = None
+        for message in session.router.late(filter, now):
+            if form is None:
+                form = session.late_form(subscription)
+            form.deliver(message, (session,), now)
+    if late and session.node is not None:
+        mark = nodes.snapshot_end(session, [filter for filter, _ in late])
+        session.encoding.deliver(mark, (session,), now)
 
 
 def _refusal(session: Session, filter: str, known: bool) -> ReasonCode | None:

@@ -1,0 +1,121 @@
+"""The centre's side of an uplink: clients that are Oriole nodes (docs/uplink.md).
+
+They differ from other clients in three ways: what they publish is numbered, so that a repeat is known whatever happened
+to the link; what they are sent says where it stands in this node's order; and retained messages that answer a
+SUBSCRIBE end with a mark, so that what is missing is known to be deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.message import Header, Message
+from broker.core.records import Accepted
+from broker.core.settlement import Reason
+from broker.mqtt.forms import MqttForm, publish_properties, read_header
+from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp, StampError
+from oriole.link.uplink.stamps import without_stamps
+from oriole.wire.mqtt import V5, Properties, ProtocolError, PubAck, encode
+
+if TYPE_CHECKING:
+    from broker.mqtt.connection import Connection
+    from broker.mqtt.session import Session
+
+
+class NodeForm(MqttForm):
+    """The form of messages for another node: stamped, and with QoS 2 said in the stamp instead of four packets."""
+
+    __slots__ = ("name",)
+
+    def __init__(
+        self,
+        name: str,
+        qos: int = 1,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        identifiers: tuple[int, ...] = (),
+        max_packet_bytes: int = 0,
+    ) -> None:
+        super().__init__(V5, qos, no_local, retain_as_published, identifiers, max_packet_bytes)
+        self.name = name
+        self.takes = 0
+
+    def granting(
+        self, qos: int, no_local: bool, retain_as_published: bool, identifiers: tuple[int, ...] = ()
+    ) -> NodeForm:
+        """The same for another subscription; never more than QoS 1."""
+        return NodeForm(self.name, min(qos, 1), no_local, retain_as_published, identifiers, self.max_packet_bytes)
+
+    def properties(self, message: Message, identifiers: tuple[int, ...], now: int) -> bytes:
+        """The message's own properties and its stamp."""
+        path = (*(message.header.node_path if message.header is not None else ()), self.name)
+        stamp = Stamp(order=message.order, qos=message.qos, path=path)
+        return publish_properties(message, identifiers, now, stamp.pairs())
+
+
+class Arrival:
+    """A numbered message of a node: routed and acknowledged, with its place in the order, once it is recorded."""
+
+    __slots__ = ("connection", "identifier", "message", "session", "stamp")
+
+    def __init__(
+        self, connection: Connection, session: Session, identifier: int, stamp: Stamp, message: Message | None
+    ) -> None:
+        self.connection = connection
+        self.session = session
+        self.identifier = identifier
+        self.stamp = stamp
+        self.message = message
+
+    def kept(self, now: int) -> None:
+        """Route it, unless it is a repeat, and acknowledge."""
+        message = self.message
+        pairs: list[tuple[str, str]] = []
+        if message is not None:
+            self.session.router.publish(message, now)
+            if message.retain:
+                pairs = Stamp(order=message.order).pairs()
+        if self.connection.session is self.session:
+            answer = PubAck(self.identifier, properties=Properties(user_property=pairs))
+            self.connection.channel.send(encode(answer, V5))
+
+    def broken(self, now: int) -> None:
+        """It was not recorded: the repeat is new."""
+        peer = self.session.node
+        if peer is not None and self.message is not None:
+            self.session.service.marks.withdraw(peer.epoch, self.stamp.traffic_class, self.stamp.sequence)
+        if self.connection.session is self.session:
+            self.connection.end(now)
+
+
+def read_stamped(session: Session, properties: Properties) -> tuple[Header | None, Stamp]:
+    """A node's PUBLISH properties as the publisher's header and the node's stamp. Raises ProtocolError."""
+    try:
+        stamp = Stamp.read(properties.user_property)
+    except StampError as error:
+        raise ProtocolError(str(error)) from None
+    if stamp != Stamp():
+        properties.user_property = without_stamps(properties.user_property)
+    return read_header(properties, stamp.path), stamp
+
+
+def receive(
+    connection: Connection, session: Session, message: Message, stamp: Stamp, identifier: int, peer: Greeting
+) -> Arrival:
+    """Take a numbered message of a node; the promise to acknowledge it."""
+    service = session.service
+    if not service.marks.is_new(peer.epoch, stamp.traffic_class, stamp.sequence):
+        return Arrival(connection, session, identifier, stamp, None)
+    if service.name in stamp.path:
+        session.settlement.drop(Reason.LOOP)
+        return Arrival(connection, session, identifier, stamp, None)
+    message.qos = stamp.qos or message.qos
+    service.engine.promises.records.append(Accepted(message, session.client_id))
+    return Arrival(connection, session, identifier, stamp, message)
+
+
+def snapshot_end(session: Session, filters: list[bytes]) -> Message:
+    """The mark after the retained messages that answer a SUBSCRIBE for `filters`."""
+    mark = Message(SNAPSHOT_END.encode(), b"\n".join(filters), qos=1)
+    mark.order = session.router.order
+    return mark

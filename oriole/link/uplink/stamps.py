@@ -1,0 +1,100 @@
+"""What two nodes tell each other beside messages, as MQTT 5 user properties."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+
+NODE: Final = "oriole-node"
+"""CONNECT and CONNACK: the node's name."""
+EPOCH: Final = "oriole-epoch"
+"""CONNECT and CONNACK: which numbering the node's sequences (up) or orders (down) belong to: 128 random bits in hex."""
+ORDER: Final = "oriole-order"
+"""CONNACK, PUBLISH down, PUBACK up: a place in the centre's order, a decimal number."""
+SEQUENCE: Final = "oriole-sequence"
+"""PUBLISH up with QoS > 0: `class:number`, growing by one within the epoch's class."""
+QOS: Final = "oriole-qos"
+"""PUBLISH: `2` where the message was published with QoS 2. It travels with QoS 1: the numbers make it exactly-once."""
+PATH: Final = "oriole-path"
+"""PUBLISH: names of the nodes it has passed, oldest first, separated by commas."""
+STAMPS: Final = frozenset((ORDER, SEQUENCE, QOS, PATH))
+
+SNAPSHOT_END: Final = "$oriole/snapshot-end"
+"""Topic of the message that ends the retained messages which answer a SUBSCRIBE. Payload: the filters, one a line."""
+
+MOST_DIGITS: Final = 18
+MOST_NODES: Final = 16
+"""Nodes on a path; a message that has passed more is going in circles."""
+
+
+class StampError(ValueError):
+    """A stamp that no Oriole node writes: the peer is at fault."""
+
+
+@dataclass(slots=True, frozen=True)
+class Greeting:
+    """How nodes introduce themselves: `name`, `epoch`, and the centre's `order` so far."""
+
+    name: str
+    epoch: str
+    order: int = 0
+
+    @classmethod
+    def read(cls, pairs: Iterable[tuple[str, str]]) -> Self | None:
+        """The greeting among user properties; None from somebody who is no node. Raises StampError."""
+        found = dict(pairs)
+        if NODE not in found or EPOCH not in found:
+            return None
+        return cls(found[NODE], found[EPOCH], _number(found.get(ORDER, "0")))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The greeting as user properties."""
+        order = [(ORDER, str(self.order))] if self.order else []
+        return [(NODE, self.name), (EPOCH, self.epoch), *order]
+
+
+@dataclass(slots=True, frozen=True)
+class Stamp:
+    """What a node says about one message. Absent facts are 0 or empty."""
+
+    order: int = 0
+    traffic_class: str = ""
+    sequence: int = 0
+    qos: int = 0
+    path: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, pairs: Iterable[tuple[str, str]]) -> Self:
+        """The stamp among a message's user properties. Raises StampError."""
+        found = {name: value for name, value in pairs if name in STAMPS}
+        if not found:
+            return cls()
+        traffic_class, _, sequence = found.get(SEQUENCE, ":0").partition(":")
+        qos = found.get(QOS, "0")
+        path = tuple(filter(None, found.get(PATH, "").split(",")))
+        if qos not in ("0", "2") or len(path) > MOST_NODES:
+            raise StampError(f"a stamp that means nothing: {found}")
+        return cls(_number(found.get(ORDER, "0")), traffic_class, _number(sequence), int(qos), path)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The stamp as user properties."""
+        pairs = []
+        if self.order:
+            pairs.append((ORDER, str(self.order)))
+        if self.sequence:
+            pairs.append((SEQUENCE, f"{self.traffic_class}:{self.sequence}"))
+        if self.qos == 2:
+            pairs.append((QOS, "2"))
+        if self.path:
+            pairs.append((PATH, ",".join(self.path)))
+        return pairs
+
+
+def without_stamps(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """User properties as the publisher wrote them."""
+    return [pair for pair in pairs if pair[0] not in STAMPS]
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise StampError(f"not a number: {text!r:.40}")
+    return int(text)
