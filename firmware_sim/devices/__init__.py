@@ -1,0 +1,1 @@
+"""Pretend devices: small behaviours on real protocol clients."""

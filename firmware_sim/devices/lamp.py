@@ -1,0 +1,25 @@
+"""A lamp on MQTT."""
+
+from random import Random
+
+from .device import Device
+from .stamp import Values
+
+
+class Lamp(Device):
+    """On or off, and how bright."""
+
+    kind = "lamp"
+    is_on = False
+    brightness = 100
+
+    @staticmethod
+    def an_order(random: Random) -> Values:
+        return {"on": random.random() < 0.7, "brightness": random.randint(1, 100)}
+
+    def state(self) -> Values:
+        return {"on": self.is_on, "brightness": self.brightness}
+
+    def obey(self, order: Values) -> None:
+        self.is_on = bool(order["on"])
+        self.brightness = min(100, max(1, int(order.get("brightness", self.brightness))))

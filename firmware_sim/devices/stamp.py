@@ -1,0 +1,45 @@
+"""The identity that every simulated message carries: who sent it, which one it is, and when.
+
+The payload is a JSON object that a person can read with any client: the device's values, and the stamp beside them.
+
+    {"on": true, "stamp": ["5f3a91c2", "lamp-3", 12, 839211234567]}
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+
+@dataclass(slots=True, frozen=True)
+class Stamp:
+    """`number` counts the messages of `publisher` on one topic from 1; `at_ns` is CLOCK_MONOTONIC of this machine.
+
+    `run` tells this fleet's messages from those that another run left in a broker.
+    """
+
+    run: str
+    publisher: str
+    number: int
+    at_ns: int
+
+
+Values = dict[str, Any]
+
+
+def seal(values: Values, stamp: Stamp) -> bytes:
+    """The payload of a message."""
+    return msgspec.json.encode({**values, "stamp": (stamp.run, stamp.publisher, stamp.number, stamp.at_ns)})
+
+
+def unseal(payload: bytes) -> tuple[Values, Stamp | None]:
+    """Values and stamp of any payload. What no simulated device wrote has no stamp, and perhaps no values."""
+    try:
+        values = msgspec.json.decode(payload, type=Values)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}, None
+    try:
+        run, publisher, number, at_ns = msgspec.convert(values.pop("stamp", None), tuple[str, str, int, int])
+    except msgspec.ValidationError:
+        return values, None
+    return values, Stamp(run, publisher, number, at_ns)

@@ -1,0 +1,107 @@
+"""`oriole fleet run`: from a file to a verdict."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from firmware_sim.links.network import Network, NetworkError
+from firmware_sim.report.result import Result, make_result
+from oriole.typed_yaml import ConfigError
+
+from .fleet import Fleet, FleetError
+from .scenario import Scenario, load
+
+PROGRESS_S = 5.0
+FAILED = 1
+
+
+def run(
+    file: Path,
+    *,
+    seed: int | None = None,
+    seconds: float | None = None,
+    addresses: dict[str, str] | None = None,
+    json_file: Path | None = None,
+    report_file: Path | None = None,
+) -> int:
+    """Run the scenario and print its figures; exit status 1 when messages were lost or doubled, or nothing could begin.
+
+    Raises `ConfigError` for what is wrong with the file or what replaces parts of it.
+    """
+    scenario = replace(load(file), seconds=seconds, addresses=addresses or {})
+    try:
+        fleet, result = asyncio.run(_run(scenario, scenario.seed if seed is None else seed))
+    except (FleetError, NetworkError) as error:
+        print(f"oriole fleet: {error}", file=sys.stderr)
+        return FAILED
+    show(result)
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    if report_file is not None:
+        from firmware_sim.report.html import page
+
+        report_file.write_text(page(result, fleet.story()))
+    return 0 if result.accounts.is_clean else FAILED
+
+
+def replace(scenario: Scenario, *, seconds: float | None, addresses: dict[str, str]) -> Scenario:
+    """The scenario with another length and other addresses. Raises `ConfigError`."""
+    for name in addresses:
+        if name not in scenario.addresses:
+            raise ConfigError(f"--address {name}: the scenario has only {', '.join(scenario.addresses)}")
+    try:
+        changed = msgspec.structs.replace(scenario, addresses={**scenario.addresses, **addresses})
+    except ValueError as error:
+        what, _, key = str(error).rstrip("`").partition(" - at `$.")
+        raise ConfigError(f"`{key}`: {what}") from None
+    return changed if seconds is None else msgspec.structs.replace(changed, seconds=seconds)
+
+
+def result_of(fleet: Fleet) -> Result:
+    """The figures of a fleet that has run."""
+    return make_result(
+        scenario=(fleet.scenario.name, fleet.scenario.about),
+        seed=fleet.seed,
+        seconds=(fleet.ended_ns - fleet.began_ns) / 1e9,
+        kinds=[device.kind for device in fleet.devices],
+        ledger=fleet.ledger,
+        accounts=fleet.accounts(),
+        windows=fleet.windows(),
+        links=fleet.samples[-1].links if fleet.samples else {},
+        lag=fleet.lag(),
+    )
+
+
+def show(result: Result) -> None:
+    """Tables and the verdict, on stdout."""
+    from rich.console import Console
+
+    from firmware_sim.report.tables import summary
+
+    console = Console()
+    Console(width=None if console.is_terminal else 140).print(summary(result))
+    print(result.verdict)
+
+
+async def _run(scenario: Scenario, seed: int) -> tuple[Fleet, Result]:
+    async with Network() as network:
+        fleet = Fleet(scenario, seed, network)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, fleet.stop)
+        telling = asyncio.create_task(tell(fleet))
+        try:
+            await fleet.run()
+        finally:
+            telling.cancel()
+    return fleet, result_of(fleet)
+
+
+async def tell(fleet: Fleet) -> None:
+    """A line of progress on stderr now and then."""
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            print(fleet.progress(), file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""What became of every message: the ledger, its accounts, and how people read them."""
