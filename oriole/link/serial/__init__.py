@@ -4,7 +4,8 @@ from oriole.link.serial.device import DeviceEndpoint
 from oriole.link.serial.endpoint import Config, Endpoint, TooLargeError
 from oriole.link.serial.events import Acknowledged, Connected, Disconnected, Event, Greeted, Received
 from oriole.link.serial.gateway import GatewayEndpoint
-from oriole.link.serial.outbox import QueueFull
+from oriole.link.serial.inbox import Inbox
+from oriole.link.serial.outbox import Outbox, QueueFull
 from oriole.link.serial.session import Session
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Event",
     "GatewayEndpoint",
     "Greeted",
+    "Inbox",
+    "Outbox",
     "QueueFull",
     "Received",
     "Session",

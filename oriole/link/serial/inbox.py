@@ -66,7 +66,7 @@ class Inbox:
         return True
 
     def disown(self, sequence: int) -> None:
-        """The frames from `sequence` on were received, but not taken: they count as not received, and will come again."""
+        """The frames from `sequence` on were received but not taken: they count as not received, and come again."""
         self.received = max(self.acknowledged, min(self.received, sequence - 1))
 
     def pause(self, paused: bool) -> bool:

@@ -1,0 +1,496 @@
+"""Serial devices on a router: what they publish, what they are owed, and what survives a cable, a reboot, a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import pytest
+
+from broker.core.channel import Channel
+from broker.core.engine import Engine
+from broker.core.message import Message
+from broker.core.records import Record
+from broker.core.router import Router
+from broker.core.settlement import Outcome
+from broker.core.settlement import Reason as Loss
+from edge_node.devices.line import Line
+from edge_node.devices.registry import DeviceLimits, Devices
+from oriole.link.serial import Acknowledged, Config, Connected, DeviceEndpoint, Disconnected, Event, Received
+from oriole.wire.serial import Deliver, Error, Noise, Publish, Reason, encode
+
+
+class Journal:
+    """Commits when it is told to, or fails; at once by default."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.committed = 0
+        self.late = False
+
+    def append(self, batch: Sequence[Record]) -> int:
+        self.position += 1
+        if not self.late:
+            self.committed = self.position
+        return self.position
+
+    def replay(self, position: int) -> Iterator[tuple[int, Sequence[Record]]]:
+        return iter(())
+
+    def checkpoint(self, state: bytes) -> int:
+        return self.position
+
+    def trim(self, position: int) -> None:
+        pass
+
+
+class Wire(Channel):
+    """A port without a system behind it; `blocked` takes no bytes."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        super().__init__(engine, name)
+        self.line: Line
+        self.written = b""
+        self.blocked = False
+        self.now = 0
+
+    def flush(self) -> None:
+        if not self.blocked:
+            self.written += b"".join(self.out)
+            self.out.clear()
+            self.size = 0
+            self.line.written(self.now)
+
+    def resume(self) -> None:
+        self.line.resume(self.now)
+
+
+class Listener:
+    """A sink and its form at once: remembers what it got."""
+
+    takes = 0
+
+    def __init__(self, persistent: bool = False) -> None:
+        self.full = False
+        self.persistent = persistent
+        self.remote = False
+        self.got: list[Message] = []
+
+    def merge(self, other: Listener) -> Listener:
+        return self
+
+    def deliver(self, message: Message, sinks: Sequence[Listener], now: int) -> None:
+        self.got.append(message)
+
+    def forward(self, packets: bytes, count: int, sinks: Sequence[Listener], now: int) -> None:
+        raise AssertionError
+
+
+class Node:
+    """An engine, its serial devices, and ends of lines to play devices on."""
+
+    def __init__(self, limits: DeviceLimits | None = None, config: Config | None = None) -> None:
+        self.now = 1000
+        self.journal = Journal()
+        self.engine = Engine(self.journal)
+        self.router = Router(self.engine)
+        ids = count(1)
+        self.noise: list[object] = []
+        self.devices = Devices(
+            "edge", self.router, lambda: b"edge%d" % next(ids), lambda *what: self.noise.append(what), limits, config
+        )
+        self.outcomes: list[tuple[bytes, Outcome, Loss | None]] = []
+        self.engine.settlement.record = lambda message, sink, outcome, reason, now: self.outcomes.append(
+            (message.payload, outcome, reason)
+        )
+        self.plugged: list[Plug] = []
+
+    def listen(self, filter: str, persistent: bool = False) -> Listener:
+        listener = Listener(persistent)
+        self.router.subscribe(filter.encode(), listener, listener, self.now)
+        return listener
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False, expires_at: int = 0) -> None:
+        self.router.publish(Message(topic.encode(), payload, qos, retain, expires_at=expires_at), self.now)
+        self.run()
+
+    def run(self, ms: int = 0) -> None:
+        """Lets bytes flow and time pass."""
+        end = self.now + ms
+        while True:
+            while sum(plug.move() for plug in self.plugged):
+                self.engine.turn(self.now)
+            due = [plug.endpoint.deadline() for plug in self.plugged] + [self.engine.next_deadline()]
+            soonest = min((at for at in due if at is not None), default=end + 1)
+            if soonest > end:
+                break
+            self.now = max(self.now, soonest)
+            for plug in self.plugged:
+                plug.wire.now = self.now
+                plug.heard += plug.endpoint.tick(self.now)
+            self.engine.tick(self.now)
+            self.engine.turn(self.now)
+        self.now = end
+
+    def commit(self) -> None:
+        self.engine.committed(self.journal.position, self.now)
+        self.engine.turn(self.now)
+        self.run()
+
+
+class Plug:
+    """A device on a line of the node."""
+
+    def __init__(self, node: Node, endpoint: DeviceEndpoint, port: str = "port1") -> None:
+        self.node = node
+        self.endpoint = endpoint
+        self.wire = Wire(node.engine, port)
+        self.wire.now = node.now
+        self.line = self.wire.line = node.devices.open(self.wire)
+        self.heard: list[Event] = []
+        node.plugged.append(self)
+        self.line.opened(node.now)
+        endpoint.opened(node.now)
+        node.run()
+
+    def move(self) -> bool:
+        up = self.endpoint.outgoing()
+        self.node.engine.turn(self.node.now)
+        down, self.wire.written = self.wire.written, b""
+        if up:
+            self.line.receive(up, self.node.now)
+        if down:
+            self.heard += self.endpoint.receive(down, self.node.now)
+        return bool(up or down)
+
+    def pull(self) -> None:
+        self.node.plugged.remove(self)
+        self.line.closed(self.node.now)
+        self.endpoint.closed(self.node.now)
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
+        self.endpoint.publish(topic, payload, self.node.now, qos, retain)
+        self.node.run()
+
+    def subscribe(self, filter: str, qos: int = 1) -> None:
+        self.endpoint.subscribe(filter, self.node.now, qos)
+        self.node.run()
+
+    @property
+    def frames(self) -> list[object]:
+        return [event.frame for event in self.heard if isinstance(event, Received)]
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [frame.payload for frame in self.frames if isinstance(frame, Deliver)]
+
+    @property
+    def errors(self) -> list[int]:
+        return [frame.reason for frame in self.frames if isinstance(frame, Error)]
+
+
+def relay(boot_id: bytes = b"boot-1", name: str = "relay-1") -> DeviceEndpoint:
+    return DeviceEndpoint(name, boot_id, "relay")
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+def test_a_device_publishes_and_is_acknowledged(node: Node) -> None:
+    listener = node.listen("relay-1/#")
+    plug = Plug(node, relay())
+    plug.publish("relay-1/state", b"on", retain=True)
+    plug.publish("relay-1/temperature", b"21", qos=0)
+    assert [(m.topic, m.payload, m.qos) for m in listener.got] == [
+        (b"relay-1/state", b"on", 1),
+        (b"relay-1/temperature", b"21", 0),
+    ]
+    assert plug.heard[-1] == Acknowledged(1)
+    kept = node.router.retained.get(b"relay-1/state", node.now)
+    assert kept is not None
+    assert kept.origin is node.devices.known["relay-1"]
+
+
+def test_it_hears_what_it_subscribed_to_and_what_was_retained_before(node: Node) -> None:
+    node.publish("relay-1/set", b"retained", retain=True)
+    plug = Plug(node, relay())
+    plug.subscribe("relay-1/set")
+    node.publish("relay-1/set", b"now")
+    node.publish("relay-1/set", b"maybe", qos=0)
+    node.publish("elsewhere", b"not for it")
+    assert plug.frames == [
+        Deliver(1, "relay-1/set", b"retained", True),
+        Deliver(2, "relay-1/set", b"now", False),
+        Deliver(0, "relay-1/set", b"maybe", False),
+    ]
+    settlement = node.engine.settlement
+    assert (settlement.acknowledged, settlement.sent) == (2, 1)
+    plug.endpoint.unsubscribe("relay-1/set", node.now)
+    node.run()
+    node.publish("relay-1/set", b"later")
+    assert plug.payloads[-1] == b"maybe"
+
+
+def test_overlapping_subscriptions_deliver_once_with_the_better_promise(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("a/#", qos=0)
+    plug.subscribe("a/+", qos=1)
+    node.publish("a/b", b"x")
+    assert plug.frames == [Deliver(1, "a/b", b"x")]
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "/" * 200])
+def test_a_wrong_topic_is_refused_and_the_next_one_is_not(node: Node, topic: str) -> None:
+    listener = node.listen("#")
+    plug = Plug(node, relay())
+    plug.publish(topic, b"x")
+    plug.publish("a", b"x")
+    assert plug.errors == [Reason.TOPIC_INVALID]
+    assert [message.topic for message in listener.got] == [b"a"]
+    assert plug.line.counts()["refused"] == 1
+
+
+@pytest.mark.parametrize("filter", ["", "a/#/b", "a+", "$share/g/a"])
+def test_a_wrong_filter_is_refused(node: Node, filter: str) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe(filter)
+    assert plug.errors == [Reason.TOPIC_INVALID]
+    assert node.router.routes.subscription_count == 0
+
+
+def test_the_nodes_own_topics_are_not_for_devices(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.publish("$SYS/broker/version", b"x", retain=True)
+    plug.publish("$SYS/broker/version", b"x", qos=0, retain=True)
+    assert plug.errors == [Reason.NOT_AUTHORIZED] * 2
+    assert len(node.router.retained) == 0
+
+
+def test_a_frame_that_cannot_be_read_is_refused(node: Node) -> None:
+    plug = Plug(node, relay())
+    session = plug.endpoint.session
+    assert session
+    session.outbox.put(encode(Deliver(1, "wrong", b"way")))
+    plug.publish("a", b"right")
+    assert plug.heard[-1] == Acknowledged(2)
+    assert plug.errors == [Reason.UNKNOWN_FRAME]
+
+
+def test_limits_on_subscriptions_and_devices() -> None:
+    node = Node(DeviceLimits(max_devices=1, max_subscriptions=1))
+    plug = Plug(node, relay())
+    plug.subscribe("a")
+    plug.subscribe("b")
+    plug.subscribe("a", qos=0)
+    assert plug.errors == [Reason.QUOTA_EXCEEDED]
+    other = Plug(node, relay(name="relay-2"), "port2")
+    node.run(1000)
+    assert not [event for event in other.heard if isinstance(event, Connected)]
+
+
+def test_messages_wait_for_a_device_that_is_away(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    for payload in (b"1", b"2"):
+        node.publish("set", payload)
+    node.publish("set", b"qos 0", qos=0)
+    node.run(60_000)
+    back = Plug(node, plug.endpoint, "another port")
+    node.run(1000)
+    assert Connected("edge", resumed=True) in back.heard
+    assert back.payloads == [b"1", b"2"]
+    assert (b"qos 0", Outcome.DROPPED, Loss.OFFLINE) in node.outcomes
+
+
+def test_what_was_on_the_line_when_it_was_cut_comes_once(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.wire.blocked = True
+    node.publish("set", b"1")
+    plug.endpoint.publish("state", b"up", node.now)
+    plug.pull()
+    listener = node.listen("state")
+    back = Plug(node, plug.endpoint)
+    node.run(1000)
+    assert back.payloads == [b"1"]
+    assert [message.payload for message in listener.got] == [b"up"]
+
+
+def test_a_rebooted_device_gets_what_it_had_not_acknowledged(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    node.publish("set", b"1")
+    back = Plug(node, relay(b"boot-2"))
+    node.run(1000)
+    assert Connected("edge", resumed=False) in back.heard
+    assert back.payloads == [b"1"]
+
+
+def test_absence_is_bounded_and_then_everything_is_settled() -> None:
+    node = Node(DeviceLimits(absence_ms=5000))
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    node.publish("set", b"1")
+    node.run(4999)
+    assert "relay-1" in node.devices.known
+    node.run(2)
+    assert not node.devices.known
+    assert node.router.routes.subscription_count == 0
+    assert (b"1", Outcome.DROPPED, Loss.SESSION_ENDED) in node.outcomes
+    back = Plug(node, plug.endpoint)
+    node.run(1000)
+    assert Connected("edge", resumed=False) in back.heard
+
+
+def test_what_expires_while_it_waits_is_not_delivered(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    node.publish("set", b"unlock", expires_at=node.now + 100)
+    node.publish("set", b"lock")
+    node.run(1000)
+    back = Plug(node, plug.endpoint)
+    node.run(1000)
+    assert back.payloads == [b"lock"]
+    assert (b"unlock", Outcome.EXPIRED, None) in node.outcomes
+
+
+def test_a_full_queue_is_seen_before_anything_is_acknowledged() -> None:
+    node = Node(DeviceLimits(max_queue_messages=4))
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    other = Plug(node, relay(name="button"), "port2")
+    for number in range(9):
+        other.publish("set", b"%d" % number)
+    node.run(1000)
+    acknowledged = [event.sequence for event in other.heard if isinstance(event, Acknowledged)]
+    assert acknowledged[-1] == 4  # the others wait at the button, which has no credits for more
+    back = Plug(node, plug.endpoint)
+    node.run(2000)
+    assert back.payloads == [b"%d" % number for number in range(9)]
+    assert [event.sequence for event in other.heard if isinstance(event, Acknowledged)][-1] == 9
+    assert not node.devices.known["relay-1"].full
+
+
+def test_a_held_device_that_replugs_loses_and_doubles_nothing() -> None:
+    node = Node(DeviceLimits(max_queue_messages=4))
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    other = Plug(node, relay(name="button"), "port2")
+    for number in range(9):
+        other.publish("set", b"%d" % number)
+    other.pull()
+    other = Plug(node, other.endpoint, "port3")
+    back = Plug(node, plug.endpoint)
+    node.run(5000)
+    assert back.payloads == [b"%d" % number for number in range(9)]
+
+
+def test_a_device_whose_own_queue_is_full_is_refused_not_locked() -> None:
+    node = Node(DeviceLimits(max_queue_messages=2), Config(window=2))
+    plug = Plug(node, relay())
+    plug.endpoint.automatic_acknowledgement = False
+    plug.subscribe("echo")
+    for number in range(6):
+        plug.publish("echo", b"%d" % number)
+    node.run(1000)
+    settled = [event for event in plug.heard if isinstance(event, Received)]
+    plug.endpoint.acknowledge(settled[-1], node.now)
+    node.run(5000)
+    assert node.engine.settlement.refused[Loss.QUEUE_FULL] >= 1
+
+
+def test_acknowledgement_waits_for_the_journal(node: Node) -> None:
+    node.listen("#", persistent=True)
+    plug = Plug(node, relay())
+    node.journal.late = True
+    plug.publish("a", b"1")
+    plug.publish("a", b"2")
+    node.run(5000)
+    assert not [event for event in plug.heard if isinstance(event, Acknowledged)]
+    node.commit()
+    assert plug.heard[-1] == Acknowledged(2)
+
+
+def test_a_commit_after_the_device_has_left_counts_when_it_is_back(node: Node) -> None:
+    listener = node.listen("#", persistent=True)
+    plug = Plug(node, relay())
+    node.journal.late = True
+    plug.publish("a", b"1")
+    plug.pull()
+    node.commit()
+    back = Plug(node, plug.endpoint)
+    node.run(1000)
+    assert Acknowledged(1) in back.heard
+    assert [message.payload for message in listener.got] == [b"1"]
+
+
+def test_what_the_journal_could_not_keep_is_sent_again(node: Node) -> None:
+    listener = node.listen("#", persistent=True)
+    plug = Plug(node, relay())
+    node.journal.late = True
+    plug.publish("a", b"1")
+    node.engine.failed(node.journal.position, node.now)
+    node.journal.late = False
+    node.run(20_000)
+    assert [event.reason for event in plug.heard if isinstance(event, Disconnected)] == [Reason.UNAVAILABLE]
+    assert Acknowledged(1) in plug.heard
+    assert [message.payload for message in listener.got] == [b"1", b"1"]
+
+
+def test_a_device_that_greets_on_another_line_leaves_the_first(node: Node) -> None:
+    first = Plug(node, relay())
+    first.subscribe("set")
+    second = Plug(node, relay(b"boot-2"), "port2")
+    node.run(100)
+    assert [event.reason for event in first.heard if isinstance(event, Disconnected)] == [Reason.TAKEN_OVER]
+    node.publish("set", b"x")
+    assert second.payloads == [b"x"]
+
+
+def test_a_line_that_is_not_drained_costs_bounded_memory(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("set", qos=0)
+    plug.wire.blocked = True
+    for _ in range(1000):
+        node.publish("set", b"x" * 1000, qos=0)
+    assert plug.wire.size < 10_000
+    assert node.engine.settlement.dropped[Loss.SLOW_READER] > 900
+
+
+def test_a_message_too_long_for_the_device_is_settled(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    node.publish("set", b"x" * 5000)
+    node.publish("set", b"x" * 5000, qos=0)
+    node.publish("set", b"short")
+    assert plug.payloads == [b"short"]
+    assert node.engine.settlement.dropped[Loss.TOO_LARGE] == 2
+
+
+def test_noise_goes_to_the_log(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.line.receive(b"boot ok\r\n\0" + encode(Publish(0, "a", b"x")), node.now)
+    (noise,) = node.noise
+    assert isinstance(noise, tuple)
+    assert noise[0] == "port1"
+    assert isinstance(noise[1], Noise)
+    assert plug.line.counts()["text"] == 1
+
+
+def test_a_held_line_drops_what_has_no_number_and_counts_it(node: Node) -> None:
+    plug = Plug(node, relay())
+    plug.wire.hold()
+    plug.publish("a", b"x", qos=0)
+    assert plug.line.counts()["dropped"] == 1
+    plug.publish("a", b"kept")
+    plug.wire.release()
+    node.run(1000)
+    assert Acknowledged(1) in plug.heard
