@@ -6,7 +6,7 @@ woken looks at its own clock readings (`last_heard`, ...) and says when it wants
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 
@@ -20,14 +20,19 @@ class Owner(Protocol):
         """Do what is due. Returns when to be woken next, or None."""
 
 
+MOST_STALE = 64
+"""Withdrawn entries that may lie in the heap before it is looked whether they are the greater part of it."""
+
+
 class Deadlines:
     """A heap of (time, number, owner). An entry that its owner no longer waits for is skipped when it comes up."""
 
-    __slots__ = ("_heap", "_number")
+    __slots__ = ("_heap", "_number", "_stale")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Owner]] = []
         self._number = 0
+        self._stale = 0
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -43,6 +48,17 @@ class Deadlines:
         owner.wake_at = at
         self._number += 1
         heappush(self._heap, (at, self._number, owner))
+
+    def withdraw(self, owner: Owner) -> None:
+        """`owner` waits no more. Its entry must not keep it in memory until its time comes, which may be days away."""
+        if not owner.wake_at:
+            return
+        owner.wake_at = 0
+        self._stale += 1
+        if self._stale > MOST_STALE and self._stale * 2 > len(self._heap):
+            self._heap[:] = [entry for entry in self._heap if entry[2].wake_at == entry[0]]
+            heapify(self._heap)
+            self._stale = 0
 
     def next_at(self) -> int | None:
         """The earliest time at which `run` may have something to do."""

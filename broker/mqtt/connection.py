@@ -162,6 +162,7 @@ class Connection:
 
     def resume(self, now: int) -> None:
         """The channel is no longer held: go on with the packet that handling stopped at."""
+        self.last_heard = now  # nobody listened meanwhile
         self._missing = 0
         if self._chunks:
             self.receive(b"", now)
@@ -483,16 +484,16 @@ class Connection:
 
     def closed(self, now: int) -> None:
         """The byte stream is gone. May be called twice."""
+        self.channel.closing = True
         if self._ticket:
             self.service.engine.withdraw(self._ticket)
             self._ticket = 0
         self._chunks.clear()
+        self.service.engine.deadlines.withdraw(self)
         self.service.gone(self, now)
 
     def due(self, now: int) -> int | None:
         """Keep-alive, and the time allowed for CONNECT."""
-        if self.channel.closing:
-            return None
         if self.session is None:
             if self.connect is not None:
                 return now + 1000

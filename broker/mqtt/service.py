@@ -18,7 +18,7 @@ from broker.mqtt.forms import MqttForm, read_header
 from broker.mqtt.nodes import NodeForm
 from broker.mqtt.session import NEVER, Session, nowhere
 from oriole.link.uplink import Greeting, Marks, StampError
-from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ReasonCode, encode
+from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, encode
 
 if TYPE_CHECKING:
     from oriole.config import Limits
@@ -128,9 +128,10 @@ class MqttService:
             return ReasonCode.BAD_AUTHENTICATION_METHOD
         if not connect.client_identifier and connection.version == V311 and not connect.clean_start:
             return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
-        if self.connected >= self.limits.max_connections:
+        known = self.sessions.get(connect.client_identifier)
+        if self.connected >= self.limits.max_connections and (known is None or known.connection is None):
             return ReasonCode.SERVER_BUSY
-        if connect.client_identifier not in self.sessions and len(self.sessions) >= self.limits.max_sessions:
+        if known is None and len(self.sessions) >= self.limits.max_sessions:
             return ReasonCode.QUOTA_EXCEEDED
         return None
 
@@ -230,16 +231,14 @@ class MqttService:
     # Leaving
 
     def left(self, connection: Connection, packet: Disconnect, now: int) -> None:
-        """The client said DISCONNECT (3.14)."""
+        """The client said DISCONNECT (3.14). Raises ProtocolError."""
         session = connection.session
         assert session is not None
         asked = packet.properties.session_expiry_interval
         if asked is not None:
-            if asked and not session.expiry_interval:
-                self.report(connection, "DISCONNECT makes a session expire that did not")
-                connection.channel.send(encode(Disconnect(ReasonCode.PROTOCOL_ERROR), V5))
-            else:
-                session.expiry_interval = min(asked, self.limits.max_session_expiry_s)
+            if asked and not session.expiry_interval:  # 3.14.2.2.2
+                raise ProtocolError("DISCONNECT makes a session outlive its connection that did not")
+            session.expiry_interval = min(asked, self.limits.max_session_expiry_s)
         if packet.reason_code != ReasonCode.DISCONNECT_WITH_WILL_MESSAGE:
             session.will = None
         connection.end(now)
@@ -277,6 +276,7 @@ class MqttService:
             self.engine.promises.records.append(SessionEnded(session.client_id))
         session.discard(now)
         session.persistent = False
+        self.engine.deadlines.withdraw(session)
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
 
