@@ -3,12 +3,12 @@
 Exit status: 0 every message arrived once, in order, unaltered; 3 some did not; 1 no verdict; 2 bad usage.
 """
 
-import resource
 import sys
 
 import msgspec
 
 from firmware_sim.load import Generator, LoadError, ProcessGoneError, Workload
+from firmware_sim.load.process import allow_open_files
 
 USAGE = "usage: python -m firmware_sim.load HOST PORT [pid=PID] [loop=C|Python] [key=value ...]"
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         print(f"{error}\n{USAGE}", file=sys.stderr)
         return 2
-    _allow_open_files()
+    allow_open_files()
     try:
         report = generator.run()
     except (LoadError, ProcessGoneError) as error:
@@ -32,12 +32,6 @@ def main(argv: list[str]) -> int:
         return 1
     print(msgspec.json.encode(report).decode())
     return 0 if report.correct else 3
-
-
-def _allow_open_files() -> None:
-    """Each connection is an open file: as many as the system allows without asking."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from array import array
 from typing import Final
 
-_MANY_SAMPLES: Final = 200_000
+_MANY_SAMPLES: Final = 50_000
 
 
 class Latency:
