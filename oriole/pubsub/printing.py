@@ -1,0 +1,77 @@
+"""A message on standard output: its bytes as they came, or a line of JSON."""
+
+import base64
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+
+@dataclass(slots=True)
+class Received:
+    """A message, whatever it came over. `properties` have the names of MQTT 5."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+class Printer:
+    """Writes messages to a binary file, which may be a pipe that nobody reads any more."""
+
+    __slots__ = ("_as_json", "_output", "_with_topic")
+
+    def __init__(self, output: BinaryIO, *, with_topic: bool, as_json: bool) -> None:
+        self._output = output
+        self._with_topic = with_topic
+        self._as_json = as_json
+
+    def write(self, message: Received) -> None:
+        """One line, unless the payload has line ends of its own. Raises BrokenPipeError."""
+        if self._as_json:
+            self._output.write(as_json(message).encode() + b"\n")
+        elif self._with_topic:
+            self._output.write(message.topic.encode() + b" " + message.payload + b"\n")
+        else:
+            self._output.write(message.payload + b"\n")
+
+    def flush(self) -> None:
+        """After each batch: who reads a pipe wants to see it now. Raises BrokenPipeError."""
+        self._output.flush()
+
+
+def as_json(message: Received) -> str:
+    """One object without line ends: topic, payload, qos, retain, properties; `encoding` is "base64" where the payload
+    is not UTF-8, and left out otherwise. Binary properties are in base64.
+    """
+    text, encoding = _text(message.payload)
+    return json.dumps(
+        {
+            "topic": message.topic,
+            "payload": text,
+            **({"encoding": encoding} if encoding else {}),
+            "qos": message.qos,
+            "retain": message.retain,
+            "properties": {
+                name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+                for name, value in message.properties.items()
+            },
+        },
+        ensure_ascii=False,
+    )
+
+
+def abandon(output: BinaryIO) -> None:
+    """Nobody reads `output`: let the interpreter's last flush go nowhere instead of complaining."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, output.fileno())
+    os.close(nowhere)
+
+
+def _text(payload: bytes) -> tuple[str, str]:
+    try:
+        return payload.decode(), ""
+    except UnicodeDecodeError:
+        return base64.b64encode(payload).decode(), "base64"
