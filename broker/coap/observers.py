@@ -2,13 +2,14 @@
 
 A QoS 0 message is a non-confirmable notification. A QoS 1 or 2 message is a confirmable one where the observer has
 not just had one; in a burst the others are non-confirmable, and if they are state, a confirmable notification of the
-newest follows within a second. So every burst ends with a value that is known to have arrived, and a lost datagram
-costs a second, not the value (RFC 7641 §4.5). Observers are never full: state that is late is replaced by newer state.
+newest follows soon after. So every burst ends with a value that is known to have arrived, and a lost datagram costs
+that time, not the value (RFC 7641 §4.5). Observers are never full: state that is late is replaced by newer state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from broker.coap.representation import NOTHING_YET, Representation
@@ -20,11 +21,11 @@ from oriole.wire.coap import Code, Option, Type, encode_tail, encode_uint
 if TYPE_CHECKING:
     from broker.coap.port import Port
 
-CONFIRM_INTERVAL_MS = 1_000
-"""Least time between confirmable notifications to one observer, so that a burst costs it one acknowledgement a second."""
-ROUND_MS = 3_600_000
-"""In this time every observer is asked for a sign of life, and one that is gone is found out: RFC 7641 allows a day."""
+CONFIRM_INTERVAL_MS = 250
+"""Least time between confirmable notifications to one observer: a burst costs it four acknowledgements a second."""
+STEP_MS = 60_000
 STEPS_PER_ROUND = 60
+"""Every hour each observer is asked for a sign of life, and one that is gone is found out: RFC 7641 allows a day."""
 
 
 class Observer(Observation):
@@ -58,14 +59,14 @@ class Observer(Observation):
         if now >= self._confirm_at and self._send(Code.CONTENT, tail, message, now):
             self._unsettled = message
             return True
-        if message.retain:
-            self._owe()
+        if message.retain and not self._owed:
+            self.check()
         return False
 
-    def check(self, now: int) -> None:
-        """Show the current value and learn whether anybody is there, now or within a second."""
-        self._owe()
-        self.port.engine.deadlines.schedule(self, max(now, self._confirm_at))
+    def check(self) -> None:
+        """Show the current value and learn whether anybody is there, as soon as it may be asked."""
+        self._owed = True
+        self.port.engine.deadlines.schedule(self, self._confirm_at)
 
     def due(self, now: int) -> int | None:
         """Send the value that is owed."""
@@ -130,11 +131,6 @@ class Observer(Observation):
             return encode_tail([(Option.OBSERVE, encode_uint(number)), *NOTHING_YET])
         return Representation(message).notification(number, now)
 
-    def _owe(self) -> None:
-        if not self._owed:
-            self._owed = True
-            self.port.engine.deadlines.schedule(self, self._confirm_at)
-
     def _settle(self, outcome: Outcome, reason: Reason | None, now: int) -> None:
         message, self._unsettled = self._unsettled, None
         if message is not None:
@@ -188,7 +184,7 @@ class Notification:
 
 
 class Rounds:
-    """Goes round all observers once per `ROUND_MS`, a few at a time, and has each show that it is alive."""
+    """Goes round all observers, a few at each step, and has each show that it is alive."""
 
     __slots__ = ("_observers", "wake_at")
 
@@ -210,7 +206,7 @@ class Rounds:
     def due(self, now: int) -> int | None:
         """Check the next few."""
         observers = self._observers
-        for observer in list(observers)[: -(-len(observers) // STEPS_PER_ROUND)]:
+        for observer in list(islice(observers, -(-len(observers) // STEPS_PER_ROUND))):
             observers[observer] = observers.pop(observer)
-            observer.check(now)
-        return now + ROUND_MS // STEPS_PER_ROUND if observers else None
+            observer.check()
+        return now + STEP_MS if observers else None

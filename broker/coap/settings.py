@@ -22,4 +22,4 @@ class CoapSettings:
     retry_after_s: int = 5
     """Max-Age of a 5.03: when a client that was refused for want of room may try again."""
     strict: bool = False
-    """As the draft says: a topic without a value cannot be observed (4.04). Otherwise its observers wait for the first."""
+    """As the draft says: a topic without a value cannot be observed (4.04). Otherwise its observers wait for one."""

@@ -35,6 +35,9 @@ from oriole.wire.coap import (
 BUSY_S = 5
 """Max-Age of a 5.03 for too many open requests: when the client may try again."""
 
+GET = int(Code.GET)
+"""A plain integer, because an enumeration's members take long to look up where every datagram passes."""
+
 _READY_HEADS = {
     0x40 | token_length: bytes((0x40 | Type.ACKNOWLEDGEMENT << 4 | token_length, Code.CONTENT))
     for token_length in range(9)
@@ -44,6 +47,10 @@ _READY_HEADS = {
 
 class Service(Protocol):
     """Who answers requests."""
+
+    def ready(self, tail: bytes, address: Hashable, now: int) -> bytes | None:
+        """The hot path: for a confirmable GET from `address`, given everything after its token, everything after the
+        token of a 2.05 that is known to be its answer; None to have the request read and handed to `request`."""
 
     def request(self, message: Message, exchange: Exchange, now: int) -> None:
         """Answer by `exchange.respond`, before this returns or later. CoapError is turned into an answer."""
@@ -59,8 +66,6 @@ class Endpoint:
 
     Attributes:
         outgoing: datagrams and where to send them, in order. Whoever sends them empties the list.
-        ready: answers that need no service. Key: everything after the token of a GET. Value: everything after the
-            token of its 2.05. The service keeps it true and bounded.
         pending: requests that the service has and has not answered.
         ignored: datagrams that were no CoAP, or nothing that may be answered.
     """
@@ -79,7 +84,6 @@ class Endpoint:
         "ignored",
         "outgoing",
         "pending",
-        "ready",
     )
 
     def __init__(
@@ -96,17 +100,16 @@ class Endpoint:
         self._wakeups: list[tuple[int, int, Peer]] = []
         self._wakeups_made = 0
         self.outgoing: list[tuple[bytes, Hashable]] = []
-        self.ready: dict[bytes, bytes] = {}
         self.pending = 0
         self.ignored = 0
 
     def receive(self, datagram: bytes, address: Hashable, now: int, multicast: bool = False) -> None:
         """Take a datagram from `address`. What was sent to a multicast group is not answered (RFC 7252 §8)."""
-        if len(datagram) > 4 and datagram[1] == Code.GET and not multicast:
+        if len(datagram) > 4 and datagram[1] == GET and self._service is not None and not multicast:
             head = _READY_HEADS.get(datagram[0])
             if head is not None:
                 token_end = 4 + (datagram[0] & 15)
-                tail = self.ready.get(datagram[token_end:])
+                tail = self._service.ready(datagram[token_end:], address, now)
                 if tail is not None:
                     self.outgoing.append((head + datagram[2:token_end] + tail, address))
                     return

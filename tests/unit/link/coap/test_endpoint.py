@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from itertools import pairwise
 from random import Random
 
@@ -24,6 +24,10 @@ class Script:
         self.asked: list[Message] = []
         self.exchanges: list[Exchange] = []
         self.answer = answer
+        self.answers: dict[bytes, bytes] = {}
+
+    def ready(self, tail: bytes, address: Hashable, now: int) -> bytes | None:
+        return self.answers.get(tail)
 
     def request(self, message: Message, exchange: Exchange, now: int) -> None:
         self.asked.append(message)
@@ -155,7 +159,7 @@ def test_a_ready_answer_asks_nobody() -> None:
     service = Script(echo)
     server = endpoint(service)
     tail = encode_tail([(Option.CONTENT_FORMAT, b"")], b"21.5")
-    server.ready[encode_tail([PATH])] = tail
+    service.answers[encode_tail([PATH])] = tail
     for token in (b"", b"12345678"):
         server.receive(Message(Type.CONFIRMABLE, Code.GET, 9, token, [PATH]).encode(), "peer", NOW)
         answer = Message(Type.ACKNOWLEDGEMENT, Code.CONTENT, 9, token, [(Option.CONTENT_FORMAT, b"")], b"21.5")
