@@ -13,12 +13,13 @@ from broker.core.message import Message
 from broker.core.questions import Action, Admission, Permission, Verdict
 from broker.core.records import SessionEnded, SessionOpened
 from broker.core.router import Router
+from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
 from broker.mqtt.forms import MqttForm, read_header
 from broker.mqtt.nodes import NodeForm
 from broker.mqtt.session import NEVER, Session, nowhere
 from oriole.link.uplink import Greeting, Marks, StampError
-from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, encode
+from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, Will, encode
 
 if TYPE_CHECKING:
     from oriole.config import Limits
@@ -295,18 +296,21 @@ class MqttService:
         will, session.will, session.will_at = session.will, None, 0
         if will is None:
             return
-        lifetime = will.properties.message_expiry_interval
-        message = Message(
-            will.topic,
-            will.payload,
-            will.qos,
-            will.retain,
-            read_header(will.properties),
-            session,
-            0 if lifetime is None else now + max(1, lifetime * 1000),
-        )
-        if not will.topic.startswith(b"$"):
-            self.router.publish(message, now)
+
+        def answer(verdict: Verdict, now: int) -> None:
+            if verdict.allowed:
+                self.router.publish(will_message(will, session, now), now)
+            else:
+                self.engine.settlement.refuse(Reason.NOT_PERMITTED)
+
+        if will.topic.startswith(b"$"):
+            answer(Verdict(False), now)
+        elif session.restricted:
+            ticket = self.engine.ticket(answer)
+            topic = will.topic.decode()
+            self.engine.questions.append(Permission(ticket, session.client_id, session.username, Action.PUBLISH, topic))
+        else:
+            answer(Verdict(True), now)
 
     def close(self, now: int) -> None:
         """The node stops: tell every client (0x8B) and close. Wills are not sent: the clients did not fail."""
@@ -317,3 +321,11 @@ class MqttService:
                 if connection.version == V5:
                     connection.channel.send(encode(Disconnect(ReasonCode.SERVER_SHUTTING_DOWN), V5))
                 connection.end(now)
+
+
+def will_message(will: Will, session: Session, now: int) -> Message:
+    """A will as the message that it becomes now; its lifetime begins with its publication (3.1.3.2.4)."""
+    lifetime = will.properties.message_expiry_interval
+    expires_at = 0 if lifetime is None else now + max(1, lifetime * 1000)
+    header = read_header(will.properties)
+    return Message(will.topic, will.payload, will.qos, will.retain, header, session, expires_at)

@@ -57,6 +57,8 @@ def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
 def deliver_late(session: Session, late: list[Late], now: int) -> None:
     """Send what new subscriptions get of the past, with RETAIN set [MQTT-3.3.1-8]; a node is told where it ends."""
     for filter, subscription in late:
+        if filter not in session.subscriptions:  # given up again before it was acknowledged
+            continue
         form: MqttForm | None = None
         for message in session.router.late(filter, now):
             if form is None:
