@@ -44,6 +44,8 @@ class Devices:
         limits, config: bounds of devices, and of their lines.
     """
 
+    __slots__ = ("_make_boot_id", "config", "known", "limits", "log_noise", "name", "router")
+
     def __init__(
         self,
         name: str,

@@ -78,6 +78,8 @@ def _decode(stream: BytesIO, end: int, max_values: int, max_depth: int) -> list[
 class _NoTags(dict[int, Any]):
     """The table of tag decoders in which every tag is found, and refused."""
 
+    __slots__ = ()
+
     def __contains__(self, tag: object) -> bool:
         return True
 

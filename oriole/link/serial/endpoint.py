@@ -41,6 +41,8 @@ class TooLargeError(ValueError):
 
 
 class State(Enum):
+    """How far an endpoint has come on its line."""
+
     CLOSED = "closed"  # no line
     GREETING = "greeting"  # a line, but no session on it
     UP = "up"

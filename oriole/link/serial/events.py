@@ -43,6 +43,7 @@ class Received:
 
     @property
     def sequence(self) -> int:
+        """The frame's number, 0 for one without."""
         return self.frame.sequence
 
 

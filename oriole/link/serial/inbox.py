@@ -32,6 +32,7 @@ class Inbox:
 
     @property
     def credits(self) -> int:
+        """How many frames behind `acknowledged` may come."""
         return self.limit - self.acknowledged
 
     def greet(self, peer_boot_id: bytes, oldest: int) -> bool:

@@ -36,6 +36,7 @@ class Outbox:
 
     @property
     def next_sequence(self) -> int:
+        """The number of the next frame that is put here."""
         return self.oldest + len(self._frames)
 
     def put(self, encoded: bytes) -> int:
