@@ -49,10 +49,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_subscriptions: Annotated[Count, Meta(description="Subscriptions per session.")] = 10_000
     max_queue_messages: Annotated[Count, Meta(description="Messages that wait for one session.")] = 10_000
     max_queue_bytes: Annotated[Count, Meta(description="Bytes of messages that wait for one session.")] = 16 << 20
-    max_output_bytes: Annotated[
-        Count,
-        Meta(description="Bytes that wait for a connection that does not read, until QoS 0 messages are dropped."),
-    ] = 1 << 20
     max_retained_messages: Annotated[Count, Meta(description="Retained messages kept.")] = 100_000
     max_retained_bytes: Annotated[Count, Meta(description="Bytes of retained messages kept, topics included.")] = (
         64 << 20
