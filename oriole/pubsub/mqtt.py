@@ -37,12 +37,13 @@ CONNECT_TIMEOUT_S: Final = 20
 class Link:
     """A client on a TCP connection: what it wants to write is written, what arrives becomes events."""
 
-    __slots__ = ("_reader", "_writer", "client")
+    __slots__ = ("_early", "_reader", "_writer", "client")
 
     def __init__(self, client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.client = client
         self._reader = reader
         self._writer = writer
+        self._early: list[Event] = []  # came with the CONNACK
 
     @classmethod
     async def open(cls, client: Client, connection: Connection) -> tuple[Self, Connected]:
@@ -59,9 +60,10 @@ class Link:
         client.connect(_now())
         try:
             while True:
-                for event in await link.receive():
+                for position, event in enumerate(events := await link.receive()):
                     match event:
                         case Connected():
+                            link._early = events[position + 1 :]
                             return link, event
                         case ConnectRefused(reason_code):
                             raise Failure(f"{endpoint} refused the connection: {_refusal(reason_code)}")
@@ -73,6 +75,9 @@ class Link:
 
     async def receive(self) -> list[Event]:
         """Write what is to be written, then wait for something to happen."""
+        if self._early:
+            early, self._early = self._early, []
+            return early
         await self.flush()
         client = self.client
         deadline = client.deadline()

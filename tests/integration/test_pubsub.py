@@ -1,0 +1,310 @@
+"""`oriole pub` and `oriole sub` as a person runs them, against Mosquitto and against an aiocoap server."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import aiocoap
+import aiocoap.resource
+import pytest
+
+mosquitto = pytest.mark.interop("mosquitto", "mosquitto_pub", "mosquitto_sub")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the broker does not listen"
+            time.sleep(0.02)
+
+
+class Mosquitto:
+    """A broker of our own on a free port."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        self.port = free_port()
+        self.config = folder / "mosquitto.conf"
+        self.config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *(lines or ("allow_anonymous true",))]))
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(["mosquitto", "-c", self.config], stderr=subprocess.DEVNULL)
+        wait_for_port(self.port)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    mosquitto = Mosquitto(tmp_path)
+    yield mosquitto
+    mosquitto.stop()
+
+
+def command(name: str, *arguments: str | int) -> list[str]:
+    return [sys.executable, "-m", "oriole", name, *map(str, arguments)]
+
+
+def run(name: str, *arguments: str | int, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command(name, *arguments), input=stdin, capture_output=True, timeout=30, check=False)
+
+
+@contextmanager
+def running(name: str, *arguments: str | int) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command(name, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def subscribed(broker: Mosquitto, *arguments: str | int) -> Iterator[subprocess.Popen[bytes]]:
+    """A running `oriole sub` that has answered one retained message, so its subscriptions are there."""
+    ready = f"ready/{time.monotonic_ns()}"
+    subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", ready, "-m", "ready", "-r"], check=True)
+    with running("sub", "-p", broker.port, "-t", ready, *arguments) as process:
+        assert process.stdout is not None
+        assert b"ready" in process.stdout.readline()
+        yield process
+
+
+@mosquitto
+@pytest.mark.parametrize("version", ["311", "5"])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_from_pub_to_sub(broker: Mosquitto, version: str, qos: int) -> None:
+    with subscribed(broker, "-t", "a/#", "-q", qos, "-V", version, "-C", 4, "-v") as sub:
+        published = run("pub", "-p", broker.port, "-t", "a/b", "-m", "größe", "-q", qos, "-V", version)
+        assert (published.returncode, published.stderr) == (0, b"")
+        lines = run("pub", "-p", broker.port, "-t", "a/c", "-l", "-q", qos, "-V", version, stdin=b"1\n2")
+        assert lines.returncode == 0
+        output, errors = sub.communicate(timeout=10)
+    assert (output.decode(), errors) == ("a/b größe\na/c 1\na/c 2\n", b"")
+    assert sub.returncode == 0
+
+
+@mosquitto
+def test_with_mosquitto_s_own_tools(broker: Mosquitto) -> None:
+    with subscribed(broker, "-t", "a", "-C", 2) as sub:
+        subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", "a", "-m", "from mosquitto"], check=True)
+        assert sub.communicate(timeout=10)[0] == b"from mosquitto\n"
+    assert run("pub", "-p", broker.port, "-t", "a", "-m", "kept", "-r", "-q", 1).returncode == 0
+    line = ["mosquitto_sub", "-p", str(broker.port), "-t", "a", "-C", "1", "-W", "10", "-F", "%r %p"]
+    assert subprocess.run(line, capture_output=True, check=True).stdout == b"1 kept\n"
+
+
+@mosquitto
+def test_json_with_properties(broker: Mosquitto) -> None:
+    with subscribed(broker, "-t", "a", "--json", "-C", 2) as sub:
+        line = ["mosquitto_pub", "-V", "5", "-p", str(broker.port), "-t", "a", "-m", "x"]
+        subprocess.run([*line, "-D", "PUBLISH", "user-property", "k", "v"], check=True)
+        output = sub.communicate(timeout=10)[0]
+    assert json.loads(output) == {
+        "topic": "a",
+        "payload": "x",
+        "qos": 0,
+        "retain": False,
+        "properties": {"user_property": [["k", "v"]]},
+    }
+
+
+@mosquitto
+@pytest.mark.parametrize("qos", [1, 2])
+def test_many_lines_in_order(broker: Mosquitto, qos: int) -> None:
+    """More than the window and more than is held unacknowledged."""
+    lines = b"".join(b"%d\n" % number for number in range(5_000))
+    with subscribed(broker, "-t", "a", "-q", qos, "-C", 5_001) as sub:
+        published = run("pub", "-p", broker.port, "-t", "a", "-l", "-q", qos, stdin=lines)
+        assert (published.returncode, published.stderr) == (0, b"")
+        assert sub.communicate(timeout=30)[0] == lines
+
+
+@mosquitto
+def test_lines_from_a_file(broker: Mosquitto, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"1\n\n2\n")
+    with subscribed(broker, "-t", "a", "-C", 4) as sub, file.open("rb") as stdin:
+        subprocess.run(command("pub", "-p", broker.port, "-t", "a", "-l"), stdin=stdin, check=True, timeout=20)
+        assert sub.communicate(timeout=10)[0] == b"1\n\n2\n"
+
+
+@mosquitto
+def test_acknowledged_is_what_was_printed(broker: Mosquitto) -> None:
+    """`-C 1` of a kept session takes one message; the next run takes the next."""
+    session = ("-p", broker.port, "-t", "a", "-q", 1, "-c", "-i", "reader")
+    assert run("sub", *session, "-W", 0.5).returncode == 27
+    assert run("pub", "-p", broker.port, "-t", "a", "-l", "-q", 1, stdin=b"1\n2\n3\n").returncode == 0
+    outputs = [run("sub", *session, "-C", 1, "-W", 10).stdout for _ in range(3)]
+    assert outputs == [b"1\n", b"2\n", b"3\n"]
+
+
+@mosquitto
+def test_timeout(broker: Mosquitto) -> None:
+    result = run("sub", "-p", broker.port, "-t", "a", "-W", 0.3)
+    assert (result.returncode, result.stdout, result.stderr) == (27, b"", b"")
+
+
+@mosquitto
+def test_ctrl_c(broker: Mosquitto) -> None:
+    with subscribed(broker, "-t", "a") as sub:
+        sub.send_signal(signal.SIGINT)
+        assert sub.communicate(timeout=10) == (b"", b"")
+        assert sub.returncode == 130
+
+
+@mosquitto
+def test_ctrl_c_while_pub_waits_for_lines(broker: Mosquitto) -> None:
+    with subscribed(broker, "-t", "a") as sub:
+        line = command("pub", "-p", broker.port, "-t", "a", "-l")
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as pub:
+            assert pub.stdin is not None
+            assert sub.stdout is not None
+            pub.stdin.write(b"one\n")
+            pub.stdin.flush()
+            assert sub.stdout.readline() == b"one\n"  # before the end of input
+            pub.send_signal(signal.SIGINT)
+            assert pub.wait(10) == 130
+            assert pub.stderr is not None
+            assert pub.stderr.read() == b""
+
+
+@mosquitto
+def test_nobody_reads_the_output(broker: Mosquitto) -> None:
+    with subscribed(broker, "-t", "a") as sub:
+        assert sub.stdout is not None
+        assert sub.stderr is not None
+        sub.stdout.close()
+        for _ in range(2):
+            run("pub", "-p", broker.port, "-t", "a", "-m", "x")
+        assert sub.wait(10) == 0
+        assert sub.stderr.read() == b""
+
+
+@mosquitto
+def test_sub_comes_back_with_the_broker(broker: Mosquitto) -> None:
+    with subscribed(broker, "-t", "a", "-C", 2) as sub:
+        broker.stop()
+        broker.start()
+        deadline = time.monotonic() + 15
+        while sub.poll() is None and time.monotonic() < deadline:
+            run("pub", "-p", broker.port, "-t", "a", "-m", "back")
+        output, errors = sub.communicate(timeout=10)
+    assert output == b"back\n"
+    assert b"connecting again" in errors
+    assert b"Traceback" not in errors
+
+
+@mosquitto
+def test_refused(tmp_path: Path) -> None:
+    closed = Mosquitto(tmp_path, "allow_anonymous false")
+    try:
+        for arguments in (("pub", "-m", "x"), ("sub",)):
+            result = run(*arguments, "-t", "a", "-p", closed.port)
+            assert result.returncode == 1
+            assert b"refused the connection: not authorized" in result.stderr
+            assert result.stderr.count(b"\n") == 1
+    finally:
+        closed.stop()
+
+
+def test_nobody_listens() -> None:
+    for arguments in (("pub", "-m", "x"), ("sub",)):
+        result = run(*arguments, "-t", "a", "-h", "127.0.0.1", "-p", free_port())
+        assert result.returncode == 1
+        assert b"connection refused" in result.stderr
+        assert b"Traceback" not in result.stderr
+
+
+def test_bad_usage() -> None:
+    result = run("pub", "-t", "a/#", "-m", "x")
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"oriole pub: a topic name has no wildcards")
+
+
+class Value(aiocoap.resource.ObservableResource):  # type: ignore[misc]
+    """A topic as the server side of the pub/sub draft sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = b""
+
+    async def render_put(self, request: aiocoap.Message) -> aiocoap.Message:
+        self.value = request.payload
+        self.updated_state()
+        return aiocoap.Message(code=aiocoap.CHANGED)
+
+    async def render_get(self, request: aiocoap.Message) -> aiocoap.Message:
+        return aiocoap.Message(payload=self.value)
+
+
+@pytest.fixture
+def coap_port() -> Iterator[int]:
+    """The port of a CoAP server with the topic `a/b`, in a thread with a loop of its own."""
+    port = free_port()
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> aiocoap.Context:
+        site = aiocoap.resource.Site()
+        site.add_resource(["ps", "data", "a", "b"], Value())
+        return await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", port))
+
+    def work() -> None:
+        context = loop.run_until_complete(serve())
+        started.set()
+        loop.run_forever()
+        loop.run_until_complete(context.shutdown())
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert started.wait(10)
+    with ExitStack() as stack:
+        stack.callback(thread.join, 10)
+        stack.callback(loop.call_soon_threadsafe, loop.stop)
+        yield port
+
+
+def test_coap(coap_port: int) -> None:
+    url = f"coap://127.0.0.1:{coap_port}/a/b"
+    assert run("pub", "--url", url, "-m", "21.5", "-q", 1).returncode == 0
+    with running("sub", "--url", url, "-v", "-C", 2) as sub:
+        assert sub.stdout is not None
+        assert sub.stdout.readline() == b"a/b 21.5\n"  # the value from before
+        assert run("pub", "--url", url, "-m", "22").returncode == 0
+        assert sub.communicate(timeout=10) == (b"a/b 22\n", b"")
+        assert sub.returncode == 0
+
+
+def test_coap_refusals(coap_port: int) -> None:
+    result = run("pub", "--url", f"coap://127.0.0.1:{coap_port}/other", "-m", "x")
+    assert (result.returncode, result.stderr.count(b"\n")) == (1, 1)
+    assert b"4.04" in result.stderr
+    result = run("sub", "--url", f"coap://127.0.0.1:{coap_port}/other")
+    assert result.returncode == 1
+    assert b"4.04" in result.stderr
+    result = run("sub", "--url", f"coap://127.0.0.1:{coap_port}/a/+")
+    assert result.returncode == 2
+    assert b"no wildcards" in result.stderr
