@@ -14,11 +14,11 @@ import msgspec
 from firmware_sim.devices.clock import SECOND_NS, RealClock
 from firmware_sim.devices.device import Device
 from firmware_sim.devices.kinds import new_port
-from firmware_sim.links.link import Counters
 from firmware_sim.links.network import Network
-from firmware_sim.report.accounts import Accounts, close_books
-from firmware_sim.report.latency import Latency, Window, summarise
+from firmware_sim.report.accounts import Accounts, close_books, way_name
+from firmware_sim.report.latency import Latency, summarise
 from firmware_sim.report.ledger import Ledger
+from firmware_sim.report.story import Cut, Look, Story
 from oriole.urls import Endpoint
 
 from .expand import Plan, expand
@@ -42,15 +42,6 @@ class Happening(msgspec.Struct, frozen=True):
     link: str
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """A look at the running totals."""
-
-    at_ns: int
-    links: dict[str, Counters]
-    delivered_bytes: dict[str, int]
-    """Topic and payload bytes that devices received, by the way that the subscriber is connected."""
-
-
 class Fleet:
     """One run of one scenario. `network` may already hold some of the scenario's links."""
 
@@ -65,13 +56,13 @@ class Fleet:
         self.began_ns = 0
         self.ended_ns = 0
         self.happenings: list[Happening] = []
-        self.samples: list[Sample] = []
+        self.looks: list[Look] = []
         self._network = network
         self._ports: dict[tuple[str, Endpoint], int] = {}
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Live through the scenario; the results are in the ledger, `happenings`, `samples` and the clock's lags.
+        """Live through the scenario; the results are in the ledger, `happenings`, `looks` and the clock's lags.
 
         Raises `FleetError` when devices do not get ready, `NetworkError` from the links. Whatever happens, no device
         stays connected.
@@ -96,16 +87,26 @@ class Fleet:
         """End early: what is under way is still waited for, and accounted for."""
         self._stop.set()
 
-    def windows(self) -> list[Window]:
-        """When links were cut, from cut to heal, in ns."""
+    def cuts(self) -> list[Cut]:
+        """When links were silent; a cut that has not healed ends now."""
         cut_ns: dict[str, int] = {}
-        windows: list[Window] = []
+        cuts: list[Cut] = []
         for happening in self.happenings:
             if happening.what == "cut":
                 cut_ns.setdefault(happening.link, happening.at_ns)
             elif happening.link in cut_ns:
-                windows.append((cut_ns.pop(happening.link), happening.at_ns))
-        return windows + [(start_ns, self.ended_ns) for start_ns in cut_ns.values()]
+                cuts.append(Cut(happening.link, cut_ns.pop(happening.link), happening.at_ns))
+        return cuts + [Cut(link, start_ns, self.clock.now_ns()) for link, start_ns in cut_ns.items()]
+
+    def silent_links(self) -> list[str]:
+        """Links that are cut now."""
+        last = {happening.link: happening.what for happening in self.happenings}
+        return [link for link, what in last.items() if what == "cut"]
+
+    def story(self) -> Story:
+        """What happened when, for the plots."""
+        latencies = {way_name(*key): way.samples for key, way in sorted(self.ledger.ways.items())}
+        return Story(self.began_ns, self.ended_ns, self.looks, self.cuts(), latencies)
 
     def accounts(self) -> Accounts:
         """The books as they stand."""
@@ -204,8 +205,6 @@ class Fleet:
     async def _watch(self) -> None:
         """Note the running totals now and then, for the plots."""
         while True:
-            delivered: dict[str, int] = {}
-            for (_, subscriber), way in self.ledger.ways.items():
-                delivered[subscriber] = delivered.get(subscriber, 0) + way.bytes
-            self.samples.append(Sample(self.clock.now_ns(), await self._network.count(), delivered))
+            counters = await self._network.count()
+            self.looks.append(Look(self.clock.now_ns(), counters, dict(self.ledger.delivered_bytes)))
             await asyncio.sleep(SAMPLE_S)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ def run(
     *,
     seed: int | None = None,
     seconds: float | None = None,
-    addresses: dict[str, str] | None = None,
+    addresses: Mapping[str, str] | None = None,
     json_file: Path | None = None,
     report_file: Path | None = None,
 ) -> int:
@@ -32,7 +33,7 @@ def run(
 
     Raises `ConfigError` for what is wrong with the file or what replaces parts of it.
     """
-    scenario = replace(load(file), seconds=seconds, addresses=addresses or {})
+    scenario = replace(load(file), seconds=seconds, addresses=addresses)
     try:
         fleet, result = asyncio.run(_run(scenario, scenario.seed if seed is None else seed))
     except (FleetError, NetworkError) as error:
@@ -48,17 +49,24 @@ def run(
     return 0 if result.accounts.is_clean else FAILED
 
 
-def replace(scenario: Scenario, *, seconds: float | None, addresses: dict[str, str]) -> Scenario:
-    """The scenario with another length and other addresses. Raises `ConfigError`."""
+def replace(
+    scenario: Scenario, *, seconds: float | None = None, addresses: Mapping[str, str | list[str]] | None = None
+) -> Scenario:
+    """The scenario with other addresses, and its schedule stretched or squeezed to `seconds`. Raises `ConfigError`."""
+    addresses = addresses or {}
     for name in addresses:
         if name not in scenario.addresses:
             raise ConfigError(f"--address {name}: the scenario has only {', '.join(scenario.addresses)}")
+    seconds = scenario.seconds if seconds is None else seconds
+    factor = seconds / scenario.seconds
+    schedule = [msgspec.structs.replace(event, at_s=event.at_s * factor) for event in scenario.schedule]
     try:
-        changed = msgspec.structs.replace(scenario, addresses={**scenario.addresses, **addresses})
+        return msgspec.structs.replace(
+            scenario, addresses={**scenario.addresses, **addresses}, seconds=seconds, schedule=schedule
+        )
     except ValueError as error:
         what, _, key = str(error).rstrip("`").partition(" - at `$.")
         raise ConfigError(f"`{key}`: {what}") from None
-    return changed if seconds is None else msgspec.structs.replace(changed, seconds=seconds)
 
 
 def result_of(fleet: Fleet) -> Result:
@@ -70,8 +78,9 @@ def result_of(fleet: Fleet) -> Result:
         kinds=[device.kind for device in fleet.devices],
         ledger=fleet.ledger,
         accounts=fleet.accounts(),
-        windows=fleet.windows(),
-        links=fleet.samples[-1].links if fleet.samples else {},
+        windows=[(cut.start_ns, cut.end_ns) for cut in fleet.cuts()],
+        links={name: count for name, count in fleet.looks[-1].links.items() if name in fleet.scenario.links},
+        carriers=fleet.scenario.carriers(),
         lag=fleet.lag(),
     )
 

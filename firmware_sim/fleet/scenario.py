@@ -35,6 +35,8 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Where they are: the topic level above their names."""
     link: str = ""
     """The link that they reach their address through; empty for none."""
+    beyond: str = ""
+    """A link that lies beyond their address (an edge's uplink): the report sets its bytes against theirs."""
     way: str = ""
     """What the report calls their connection; the address's name when empty."""
     every_s: Positive = 10.0
@@ -126,6 +128,14 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if sum(population.count for population in self.populations.values()) > MAX_DEVICES:
             raise _wrong(f"more than {MAX_DEVICES} devices", "populations")
 
+    def carriers(self) -> dict[str, list[str]]:
+        """The links between each kind of connection and what its devices talk to in the end."""
+        carriers: dict[str, dict[str, None]] = {}
+        for population in self.populations.values():
+            for link in filter(None, (population.link, population.beyond)):
+                carriers.setdefault(population.way or population.address, {})[link] = None
+        return {way: list(links) for way, links in carriers.items()}
+
     def urls(self, address: str) -> list[str]:
         """The URLs behind a name from `addresses`."""
         urls = self.addresses[address]
@@ -158,6 +168,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if scheme(address) == "serial" and population.count > len(urls):
             lines = f"{population.count} devices need a serial line each, and `{population.address}` has {len(urls)}"
             raise _wrong(lines, f"{where}.count")
+        if population.beyond:
+            _known(population.beyond, self.links, "link", f"{where}.beyond")
         for index, target in enumerate(population.commands):
             _known(target, self.populations, "population", f"{where}.commands[{index}]")
             if not KINDS[self.populations[target].kind].obeys:

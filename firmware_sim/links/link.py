@@ -31,6 +31,11 @@ class Counters(msgspec.Struct, frozen=True):
     lost_bytes: int = 0
     lag_ns: int = 0
 
+    @property
+    def total_bytes(self) -> int:
+        """Both directions."""
+        return self.up_bytes + self.down_bytes
+
 
 class Way:
     """One direction of a link in real time."""

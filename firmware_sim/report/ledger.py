@@ -91,7 +91,6 @@ class Way:
 
     due: int = 0
     first: int = 0
-    bytes: int = 0
     samples: list[tuple[int, int]] = field(default_factory=list)
     """When sent and how long it took, in ns, of what was due to somebody awake."""
 
@@ -105,6 +104,7 @@ class Ledger:
         self.copies: dict[tuple[str, int], Copies] = {}
         self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
         self.received_total = 0
+        self.delivered_bytes: Counter[str] = Counter()
         self.foreign = 0
         self.out_of_order = 0
         self.confirmed_ns: dict[tuple[str, str, int], int] = {}
@@ -160,6 +160,7 @@ class Ledger:
             self.foreign += 1
             return
         message = self.messages[ticket]
+        self.delivered_bytes[way] += message.size
         copies = self.copies.get((name, ticket))
         if copies is None:
             self._first(name, way, ticket, now_ns, was_away, delivery.stored)
@@ -175,7 +176,6 @@ class Ledger:
         is_due = any(listener.name == name for listener in message.due)
         self.copies[name, ticket] = Copies(way, now_ns, was_away, is_due)
         counts = self.ways[message.way, way]
-        counts.bytes += message.size
         if is_due:
             counts.first += 1
             if not was_away:

@@ -14,6 +14,18 @@ from .ledger import Ledger
 MAX_FAIR_LAG_MS = 20.0
 
 
+class Economy(msgspec.Struct, frozen=True):
+    """What crossed the links of devices of one kind of connection, and what these devices received."""
+
+    link_bytes: int
+    delivered_bytes: int
+
+    @property
+    def ratio(self) -> float:
+        """Bytes over the link for each byte delivered; 0 when nothing was."""
+        return self.link_bytes / self.delivered_bytes if self.delivered_bytes else 0.0
+
+
 class Result(msgspec.Struct):
     """The figures of one run. Ways are named `publisher's connection → subscriber's connection`."""
 
@@ -35,6 +47,8 @@ class Result(msgspec.Struct):
     round_trips: Latency
     """From an order to the state that confirms it."""
     links: dict[str, Counters]
+    economy: dict[str, Economy]
+    """By connection."""
     lag: Latency
     """How late the fleet's own planned actions began."""
     notes: dict[str, int]
@@ -69,9 +83,10 @@ def make_result(
     accounts: Accounts,
     windows: Sequence[Window],
     links: dict[str, Counters],
+    carriers: dict[str, list[str]],
     lag: Latency,
 ) -> Result:
-    """Sum up a run that is over."""
+    """Sum up a run that is over. `carriers`: the links that lie between each kind of connection and the centre."""
     calm, met_cut = {}, {}
     for key, way in sorted(ledger.ways.items()):
         undisturbed, disturbed = split(way.samples, windows)
@@ -96,6 +111,10 @@ def make_result(
         answers_without_value=sum(not found for _, _, _, found in ledger.answers),
         round_trips=summarise(at_ns - sent_ns[order] for order, at_ns in ledger.confirmed_ns.items()),
         links=links,
+        economy={
+            way_: Economy(sum(links[link].total_bytes for link in its if link in links), ledger.delivered_bytes[way_])
+            for way_, its in carriers.items()
+        },
         lag=lag,
         notes=dict(ledger.notes),
     )

@@ -1,0 +1,1 @@
+"""`oriole demo`: a broker, two edges and three houses full of devices, for a minute."""

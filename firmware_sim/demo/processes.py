@@ -1,0 +1,84 @@
+"""The programs under test, started as a user would: `oriole broker`, `oriole edge`. `town.py` says which."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_S = 20.0
+STOP_S = 5.0
+LAST_LINES = 8
+
+
+class ProgramError(RuntimeError):
+    """A program did not start; the message has its last words."""
+
+
+@dataclass(slots=True, frozen=True)
+class Usage:
+    """What a program has used so far."""
+
+    cpu_s: float
+    resident_mib: float
+
+
+class Program:
+    """A running `oriole` command. Its log goes to a file, its ready line says where it listens."""
+
+    def __init__(self, title: str, log_file: Path) -> None:
+        self.title = title
+        self.addresses: list[str] = []
+        self._log_file = log_file
+
+    async def start(self, *arguments: str) -> None:
+        """Start `oriole ARGUMENTS` and wait for its ready line. Raises `ProgramError`."""
+        with self._log_file.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "oriole",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo, which then stops its programs in order
+            )
+        assert self._process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self._process.stdout.readline(), READY_S)
+        except TimeoutError:
+            line = b""
+        ready, _, addresses = line.decode().partition(" ready: ")
+        if not addresses:
+            await self.stop()
+            last = "\n".join(self._log_file.read_text(errors="replace").splitlines()[-LAST_LINES:])
+            raise ProgramError(
+                f"{self.title} did not become ready{f': {ready.strip()}' if ready.strip() else ''}\n{last}"
+            )
+        self.addresses = addresses.split()
+
+    def address(self, scheme: str) -> str:
+        """The first address that speaks `scheme`."""
+        return next(address for address in self.addresses if address.startswith(f"{scheme}://"))
+
+    def usage(self) -> Usage | None:
+        """CPU and memory from /proc; None when the program is gone or there is no /proc."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+            resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError):
+            return None
+        return Usage(ticks / os.sysconf("SC_CLK_TCK"), resident / 2**20)
+
+    async def stop(self) -> None:
+        """Ask it to end, and end it when it does not."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()

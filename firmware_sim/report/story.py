@@ -1,0 +1,37 @@
+"""What happened when: the raw material of the plots. Times are ns of the ledger's clock."""
+
+from dataclasses import dataclass
+
+from firmware_sim.links.link import Counters
+
+from .latency import Sample
+
+
+@dataclass(slots=True, frozen=True)
+class Look:
+    """A look at the running totals. `delivered_bytes`: topic and payload that devices received, by their connection."""
+
+    at_ns: int
+    links: dict[str, Counters]
+    delivered_bytes: dict[str, int]
+
+
+@dataclass(slots=True, frozen=True)
+class Cut:
+    """A link's silence, as it really was."""
+
+    link: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(slots=True, frozen=True)
+class Story:
+    """A run from its first act to its end."""
+
+    began_ns: int
+    ended_ns: int
+    looks: list[Look]
+    cuts: list[Cut]
+    latencies: dict[str, list[Sample]]
+    """By way: when a message was sent, and how long it took."""
