@@ -69,9 +69,9 @@ class Engine:
         """The journal is safe up to `position`."""
         self.promises.committed(position, now)
 
-    def failed(self, position: int, now: int) -> None:
-        """The journal could not commit up to `position`."""
-        self.promises.failed(position, now)
+    def failed(self, now: int) -> None:
+        """The journal could not commit what it has taken since the last position that was committed."""
+        self.promises.failed(now)
 
     def tick(self, now: int) -> None:
         """Do what is due at `now`."""

@@ -92,9 +92,9 @@ class Promises:
             for promise in waiting.popleft()[1]:
                 promise.kept(now)
 
-    def failed(self, position: int, now: int) -> None:
-        """The batches up to `position` that are not committed never will be."""
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= position:
-            for promise in waiting.popleft()[1]:
+    def failed(self, now: int) -> None:
+        """What was appended and is not committed never will be: a later batch rests on the one that was lost."""
+        waiting, self._waiting = self._waiting, deque()
+        for _, promises in waiting:
+            for promise in promises:
                 promise.broken(now)

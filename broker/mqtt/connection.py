@@ -320,7 +320,6 @@ class Connection:
             router.engine.promises.records.append(Accepted(message, session.client_id, identifier))
             promise.messages.append((identifier, message))
             promise.packets.append(PUBREC + PACKET_IDENTIFIERS[identifier])
-        self._unkept += 1
 
     def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route) -> None:
         """A message of another node, which knows by its number whether it was here before."""
@@ -336,21 +335,24 @@ class Connection:
 
     def _hand_over_promises(self) -> None:
         """What this read promised now waits for the end of the turn, even if the read ended in an error."""
-        if self._acknowledgements is not None:
-            self.service.engine.promises.made.append(self._acknowledgements)
-            self._acknowledgements = None
+        promise = self._acknowledgements
+        if promise is None:
+            return
+        self._acknowledgements = None
+        self.service.engine.promises.made.append(promise)
+        self._unkept += len(promise.packets)
+        if self._unkept > MOST_UNKEPT and not self._unkept_held:
+            self._unkept_held = True
+            self.channel.hold()
 
     def _promise(self, session: Session) -> Acknowledgements:
         if self._acknowledgements is None:
             self._acknowledgements = Acknowledgements(self, session)
-            if self._unkept > MOST_UNKEPT and not self._unkept_held:
-                self._unkept_held = True
-                self.channel.hold()
         return self._acknowledgements
 
     def settle_unkept(self, count: int) -> None:
         """`count` acknowledgements have left."""
-        self._unkept = max(0, self._unkept - count)
+        self._unkept -= count
         if self._unkept_held and self._unkept <= MOST_UNKEPT:
             self._unkept_held = False
             self.channel.release()

@@ -200,7 +200,8 @@ class MqttService:
         session.node = self._greet(asked, answer) if connection.version == V5 else None
         if session.node is not None:
             session.encoding = NodeForm(self.name, max_packet_bytes=session.max_packet_bytes)
-        session.persistent = session.expiry_interval > 0
+        if session.expiry_interval:  # else as it was: what the journal knows of, it is told the end of
+            session.persistent = True
         connection.session = session
         connection.keep_alive_ms = keep_alive * 1500
         if keep_alive:

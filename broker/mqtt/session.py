@@ -170,8 +170,9 @@ class Session:
 
     def pump(self, now: int) -> None:
         """Send what the window has room for: repeats first, then the queue."""
-        while self.resend and self.window:
-            self._repeat(self.resend.popleft(), now)
+        resend = self.resend
+        while resend and len(self.inflight) - len(resend) < self.window:
+            self._repeat(resend.popleft(), now)
         queue = self.queue
         while queue and len(self.inflight) < self.window:
             delivery = queue.popleft()
@@ -236,8 +237,6 @@ class Session:
     def repeat(self, now: int) -> None:
         """The client is back: send again, in order, what it has not acknowledged [MQTT-4.4.0-1]."""
         self.resend = deque(self.inflight)
-        while self.resend and len(self.inflight) - len(self.resend) < self.window:
-            self._repeat(self.resend.popleft(), now)
         self.pump(now)
 
     def _repeat(self, identifier: int, now: int) -> None:

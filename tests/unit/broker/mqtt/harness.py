@@ -178,7 +178,7 @@ class Bench:
     def fail(self) -> None:
         """The late journal has lost everything that it did not commit."""
         assert isinstance(self.journal, LateJournal)
-        self.engine.failed(self.journal.appended, self.now)
+        self.engine.failed(self.now)
         self.turn()
 
     def advance(self, milliseconds: int) -> None:
