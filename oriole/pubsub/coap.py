@@ -4,6 +4,8 @@ by GET with Observe. aiocoap is imported by whoever comes here.
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Awaitable
 from typing import Final
 
@@ -133,7 +135,14 @@ async def _answer(response: Awaitable[aiocoap.Message], options: PubOptions | Su
     except TimeoutError:
         raise Failure(f"{endpoint} does not answer") from None
     except (CoapError, OSError) as error:
-        raise Failure(f"cannot reach {endpoint}: {error}") from None
+        raise Failure(f"cannot reach {endpoint}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error  # aiocoap wraps what the system says
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, socket.gaierror):
+        return os.strerror(cause.errno).lower()
+    return str(cause) or type(cause).__name__
 
 
 def _refusal(response: aiocoap.Message) -> str:

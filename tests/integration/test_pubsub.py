@@ -1,4 +1,4 @@
-"""`oriole pub` and `oriole sub` as a person runs them, against Mosquitto and against an aiocoap server."""
+"""`oriole pub` and `oriole sub` as a person runs them: against Mosquitto, `oriole broker` and an aiocoap server."""
 
 import asyncio
 import json
@@ -55,11 +55,31 @@ class Mosquitto:
         self.process.wait(10)
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    mosquitto = Mosquitto(tmp_path)
-    yield mosquitto
-    mosquitto.stop()
+class OrioleBroker:
+    """Our own broker on a free port."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        line = command("broker", "--listen", f"mqtt://127.0.0.1:{self.port}")
+        self.process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_port(self.port)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+Broker = Mosquitto | OrioleBroker
+
+
+@pytest.fixture(params=["mosquitto", "oriole"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    started = Mosquitto(tmp_path) if request.param == "mosquitto" else OrioleBroker()
+    yield started
+    started.stop()
 
 
 def command(name: str, *arguments: str | int) -> list[str]:
@@ -81,7 +101,7 @@ def running(name: str, *arguments: str | int) -> Iterator[subprocess.Popen[bytes
 
 
 @contextmanager
-def subscribed(broker: Mosquitto, *arguments: str | int) -> Iterator[subprocess.Popen[bytes]]:
+def subscribed(broker: Broker, *arguments: str | int) -> Iterator[subprocess.Popen[bytes]]:
     """A running `oriole sub` that has answered one retained message, so its subscriptions are there."""
     ready = f"ready/{time.monotonic_ns()}"
     subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", ready, "-m", "ready", "-r"], check=True)
@@ -94,7 +114,7 @@ def subscribed(broker: Mosquitto, *arguments: str | int) -> Iterator[subprocess.
 @mosquitto
 @pytest.mark.parametrize("version", ["311", "5"])
 @pytest.mark.parametrize("qos", [0, 1, 2])
-def test_from_pub_to_sub(broker: Mosquitto, version: str, qos: int) -> None:
+def test_from_pub_to_sub(broker: Broker, version: str, qos: int) -> None:
     with subscribed(broker, "-t", "a/#", "-q", qos, "-V", version, "-C", 4, "-v") as sub:
         published = run("pub", "-p", broker.port, "-t", "a/b", "-m", "größe", "-q", qos, "-V", version)
         assert (published.returncode, published.stderr) == (0, b"")
@@ -106,7 +126,7 @@ def test_from_pub_to_sub(broker: Mosquitto, version: str, qos: int) -> None:
 
 
 @mosquitto
-def test_with_mosquitto_s_own_tools(broker: Mosquitto) -> None:
+def test_with_mosquitto_s_own_tools(broker: Broker) -> None:
     with subscribed(broker, "-t", "a", "-C", 2) as sub:
         subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", "a", "-m", "from mosquitto"], check=True)
         assert sub.communicate(timeout=10)[0] == b"from mosquitto\n"
@@ -116,7 +136,7 @@ def test_with_mosquitto_s_own_tools(broker: Mosquitto) -> None:
 
 
 @mosquitto
-def test_json_with_properties(broker: Mosquitto) -> None:
+def test_json_with_properties(broker: Broker) -> None:
     with subscribed(broker, "-t", "a", "--json", "-C", 2) as sub:
         line = ["mosquitto_pub", "-V", "5", "-p", str(broker.port), "-t", "a", "-m", "x"]
         subprocess.run([*line, "-D", "PUBLISH", "user-property", "k", "v"], check=True)
@@ -132,7 +152,7 @@ def test_json_with_properties(broker: Mosquitto) -> None:
 
 @mosquitto
 @pytest.mark.parametrize("qos", [1, 2])
-def test_many_lines_in_order(broker: Mosquitto, qos: int) -> None:
+def test_many_lines_in_order(broker: Broker, qos: int) -> None:
     """More than the window and more than is held unacknowledged."""
     lines = b"".join(b"%d\n" % number for number in range(5_000))
     with subscribed(broker, "-t", "a", "-q", qos, "-C", 5_001) as sub:
@@ -142,7 +162,7 @@ def test_many_lines_in_order(broker: Mosquitto, qos: int) -> None:
 
 
 @mosquitto
-def test_lines_from_a_file(broker: Mosquitto, tmp_path: Path) -> None:
+def test_lines_from_a_file(broker: Broker, tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_bytes(b"1\n\n2\n")
     with subscribed(broker, "-t", "a", "-C", 4) as sub, file.open("rb") as stdin:
@@ -151,7 +171,7 @@ def test_lines_from_a_file(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 @mosquitto
-def test_acknowledged_is_what_was_printed(broker: Mosquitto) -> None:
+def test_acknowledged_is_what_was_printed(broker: Broker) -> None:
     """`-C 1` of a kept session takes one message; the next run takes the next."""
     session = ("-p", broker.port, "-t", "a", "-q", 1, "-c", "-i", "reader")
     assert run("sub", *session, "-W", 0.5).returncode == 27
@@ -161,13 +181,13 @@ def test_acknowledged_is_what_was_printed(broker: Mosquitto) -> None:
 
 
 @mosquitto
-def test_timeout(broker: Mosquitto) -> None:
+def test_timeout(broker: Broker) -> None:
     result = run("sub", "-p", broker.port, "-t", "a", "-W", 0.3)
     assert (result.returncode, result.stdout, result.stderr) == (27, b"", b"")
 
 
 @mosquitto
-def test_ctrl_c(broker: Mosquitto) -> None:
+def test_ctrl_c(broker: Broker) -> None:
     with subscribed(broker, "-t", "a") as sub:
         sub.send_signal(signal.SIGINT)
         assert sub.communicate(timeout=10) == (b"", b"")
@@ -175,7 +195,7 @@ def test_ctrl_c(broker: Mosquitto) -> None:
 
 
 @mosquitto
-def test_ctrl_c_while_pub_waits_for_lines(broker: Mosquitto) -> None:
+def test_ctrl_c_while_pub_waits_for_lines(broker: Broker) -> None:
     with subscribed(broker, "-t", "a") as sub:
         line = command("pub", "-p", broker.port, "-t", "a", "-l")
         with subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as pub:
@@ -191,7 +211,7 @@ def test_ctrl_c_while_pub_waits_for_lines(broker: Mosquitto) -> None:
 
 
 @mosquitto
-def test_nobody_reads_the_output(broker: Mosquitto) -> None:
+def test_nobody_reads_the_output(broker: Broker) -> None:
     with subscribed(broker, "-t", "a") as sub:
         assert sub.stdout is not None
         assert sub.stderr is not None
@@ -203,7 +223,7 @@ def test_nobody_reads_the_output(broker: Mosquitto) -> None:
 
 
 @mosquitto
-def test_sub_comes_back_with_the_broker(broker: Mosquitto) -> None:
+def test_sub_comes_back_with_the_broker(broker: Broker) -> None:
     with subscribed(broker, "-t", "a", "-C", 2) as sub:
         broker.stop()
         broker.start()
