@@ -82,7 +82,7 @@ class _Observer:
         attempts, registered = 0, False
         while True:
             try:
-                await self._observe_once(topic, first=not registered)
+                await self._observe_once(topic)
                 registered, attempts = True, 0
             except Failure:
                 if not registered:
@@ -90,7 +90,7 @@ class _Observer:
             await asyncio.sleep(RETRY_S[min(attempts, len(RETRY_S) - 1)])
             attempts += 1
 
-    async def _observe_once(self, topic: str, first: bool) -> None:
+    async def _observe_once(self, topic: str) -> None:
         request = _request(self._options, topic, aiocoap.GET, self._options.qos)
         request.opt.observe = 0
         exchange = self._context.request(request)

@@ -272,7 +272,10 @@ class Value(aiocoap.resource.ObservableResource):  # type: ignore[misc]
 
     async def render_put(self, request: aiocoap.Message) -> aiocoap.Message:
         self.value = request.payload
-        self.updated_state()
+        if self.value == b"end":  # as a server that drops its observers
+            self.updated_state(aiocoap.Message(code=aiocoap.SERVICE_UNAVAILABLE))
+        else:
+            self.updated_state()
         return aiocoap.Message(code=aiocoap.CHANGED)
 
     async def render_get(self, request: aiocoap.Message) -> aiocoap.Message:
@@ -316,6 +319,19 @@ def test_coap(coap_port: int) -> None:
         assert run("pub", "--url", url, "-m", "22").returncode == 0
         assert sub.communicate(timeout=10) == (b"a/b 22\n", b"")
         assert sub.returncode == 0
+
+
+def test_coap_observes_again(coap_port: int) -> None:
+    """The server ends the observation: the next registration brings the value that has come meanwhile."""
+    url = f"coap://127.0.0.1:{coap_port}/a/b"
+    assert run("pub", "--url", url, "-m", "1").returncode == 0
+    with running("sub", "--url", url, "-C", 3) as sub:
+        assert sub.stdout is not None
+        assert sub.stdout.readline() == b"1\n"
+        assert run("pub", "--url", url, "-m", "end").returncode == 0
+        assert sub.stdout.readline() == b"end\n"  # asked for, not notified
+        assert run("pub", "--url", url, "-m", "2").returncode == 0
+        assert sub.communicate(timeout=10) == (b"2\n", b"")
 
 
 def test_coap_refusals(coap_port: int) -> None:

@@ -1,6 +1,8 @@
 """The client against a scripted server: what it writes and reports, also when the peer is wrong or gone."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oriole.link.mqtt import (
     Client,
@@ -424,6 +426,17 @@ def test_far_more_on_the_way_than_our_receive_maximum() -> None:
     assert [type(event) for event in events] == [MessageReceived] * 5 + [Disconnected]
     assert isinstance(events[-1], Disconnected)
     assert events[-1].reason_code is ReasonCode.RECEIVE_MAXIMUM_EXCEEDED
+
+
+@given(st.lists(st.binary(max_size=30), max_size=5), st.sampled_from([V311, V5]))
+def test_any_bytes_of_a_server_are_events_at_worst(chunks: list[bytes], version: int) -> None:
+    client = connected(version, topic_alias_maximum=5)
+    client.publish("a", b"", 2, now=NOW)
+    for chunk in chunks:
+        events = client.receive(chunk, NOW)
+        assert client.closing or not any(isinstance(event, Disconnected) for event in events)
+    client.outgoing()
+    assert len(client.closed(NOW)) <= 1
 
 
 def test_something_else_before_connack() -> None:
