@@ -86,20 +86,27 @@ def test_refuses_a_folder_it_may_not_make() -> None:
         DataDir("/proc/oriole")
 
 
-def test_writes_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cut_at", "kept"), [(1, b"old"), (2, b"new")])
+def test_a_power_cut_leaves_the_old_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int, kept: bytes
+) -> None:
+    """What is synced first is the new content beside the old, then the folder in which it took the old one's name."""
     file = tmp_path / "file"
     write_atomically(file, b"old")
-    synced: list[bytes] = []
+    old = file.stat().st_ino
+    synced: list[bool] = []
 
     def power_cut(descriptor: int) -> None:
-        synced.append((tmp_path / "file.new").read_bytes())
-        raise OSError("power cut")
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        if len(synced) == cut_at:
+            raise OSError("power cut")
 
     monkeypatch.setattr(os, "fsync", power_cut)
     with pytest.raises(OSError, match="power cut"):
         write_atomically(file, b"new")
-    assert synced == [b"new"]
-    assert file.read_bytes() == b"old"
+    assert synced == [False, True][:cut_at]
+    assert file.read_bytes() == kept
+    assert (file.stat().st_ino == old) is (kept == b"old")
     monkeypatch.undo()
     write_atomically(file, b"newer")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"newer")]

@@ -73,6 +73,15 @@ def test_refuses_naming_the_url_and_the_fault(role: type[Endpoint] | type[Serial
     assert str(error.value).startswith(f"`{redacted(url)}`")
 
 
+def test_what_the_command_line_could_not_decode_is_refused() -> None:
+    with pytest.raises(UrlError, match="not UTF-8"):
+        Endpoint.parse("mqtt://host/\udcff")
+
+
+def test_a_zone_is_shown_as_it_is_written() -> None:
+    assert str(Listener.parse("mqtt://[fe80::1%25eth0]")) == "mqtt://[fe80::1%25eth0]:1883"
+
+
 def test_a_password_is_in_no_text() -> None:
     url = "mqtt://user:secret@host"
     texts = [str(Uplink.parse(url)), repr(Uplink.parse(url)), redacted(url)]
