@@ -507,3 +507,69 @@ def test_no_peer_can_make_an_endpoint_raise_or_remember_much(chunks: list[bytes]
                 elif isinstance(event, Received):
                     endpoint.acknowledge(event, 0)
         assert len(endpoint.outgoing()) < 1000
+
+
+def answers(endpoint: Endpoint) -> list[type]:
+    return [type(frame) for frame in frames_of(endpoint)]
+
+
+def test_one_gap_is_one_nak() -> None:
+    world = connected()
+    gateway = world.house.gateway
+    for number in (2, 3, 4):
+        gateway.receive(encode(Publish(number, "a", b"x")), world.now)
+    assert answers(gateway) == [Nak]
+    gateway.receive(encode(Publish(5, "a", b"x")), world.now)
+    assert answers(gateway) == []
+    gateway.receive(encode(Publish(1, "a", b"x")) + encode(Publish(3, "a", b"x")), world.now)
+    assert answers(gateway) == [Nak]
+
+
+def test_damage_asks_for_a_repeat_and_text_does_not() -> None:
+    world = connected()
+    world.house.gateway.receive(b"a log line\r\n\0", world.now)
+    assert answers(world.house.gateway) == []
+    world.house.gateway.receive(b"\x05\xff\xfe\0", world.now)
+    assert answers(world.house.gateway) == [Nak]
+
+
+def test_what_was_on_the_line_before_does_not_spoil_a_frame() -> None:
+    world = connected()
+    world.house.gateway.receive(b"a log line without an end", world.now)
+    world.device.publish("a", b"1", world.now)
+    world.run(0)
+    assert world.house.payloads == [b"1"]
+
+
+def greeting(kind: type[Hello] | type[Welcome], boot_id: bytes, peer_boot_id: bytes, version: int = 1) -> bytes:
+    return encode(kind(version, boot_id, peer_boot_id, 0, 1, 16, 4096, "name"))
+
+
+def test_a_welcome_for_somebody_else_is_none() -> None:
+    device = DeviceEndpoint("relay-1", b"boot-2")
+    device.opened(0)
+    assert device.receive(greeting(Welcome, b"house", b"boot-1"), 0) == []
+    assert device.receive(greeting(Hello, b"house", b"boot-2"), 0) == []
+    assert device.receive(greeting(Welcome, b"house", b"boot-2"), 0) == [Connected("name", resumed=False)]
+
+
+def test_a_second_welcome_changes_nothing_unless_the_gateway_has_forgotten() -> None:
+    device = DeviceEndpoint("relay-1", b"boot-1")
+    device.opened(0)
+    device.receive(greeting(Welcome, b"house", b"boot-1"), 0)
+    assert device.receive(greeting(Welcome, b"house", b"boot-1"), 0) == []
+    assert device.receive(greeting(Welcome, b"other", b"boot-1"), 0) == [Connected("name", resumed=False)]
+
+
+def test_another_version_is_told_so_and_asked_seldom() -> None:
+    gateway = GatewayEndpoint("house")
+    gateway.opened(0)
+    frames_of(gateway)
+    assert gateway.receive(greeting(Hello, b"boot-1", b"", version=2), 0) == []
+    (bye,) = frames_of(gateway)
+    assert isinstance(bye, Bye)
+    assert bye.reason == Reason.UNSUPPORTED_VERSION
+    device = DeviceEndpoint("relay-1", b"boot-1")
+    device.opened(0)
+    device.receive(greeting(Welcome, b"house", b"boot-1", version=2), 0)
+    assert device.deadline() == 8000
