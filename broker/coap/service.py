@@ -248,7 +248,9 @@ class CoapService:
             known.end(now)
             known = None
         if known is None:
-            if len(self._rounds) >= self.settings.max_observers:
+            settings = self.settings
+            many = len(peer.observations) >= settings.max_observers_per_client
+            if many or len(self._rounds) >= settings.max_observers:
                 return []
             observer = Observer(port, peer, token, call.topic)
             port.endpoint.observe(observer)

@@ -15,6 +15,8 @@ class CoapSettings:
     """Bytes of values that arrive block by block and are not yet whole, of all clients together."""
     max_observers: int = 10_000
     """Observations in all. One more is answered like a plain GET (RFC 7641 §4.1)."""
+    max_observers_per_client: int = 256
+    """Observations of one client: an address, and so perhaps a gateway with many devices behind it."""
     max_guests: int = 16_384
     """Clients remembered as let in; the one that came first is asked about again."""
     max_ready_bytes: int = 4 << 20

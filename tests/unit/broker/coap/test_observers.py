@@ -8,7 +8,7 @@ from unit.broker.coap.house import House
 from broker.coap.settings import CoapSettings
 from broker.core.message import Message
 from broker.core.settlement import Outcome, Reason
-from oriole.wire.coap import Block, Code, Option, Type, encode_uint
+from oriole.wire.coap import Block, Code, Option, Options, Type, encode_uint
 from oriole.wire.coap import Message as CoapMessage
 
 HOUR = 3_600_000
@@ -85,6 +85,7 @@ def test_events_are_not_repeated() -> None:
 
 def test_a_retransmission_shows_the_newest_state_but_the_same_event() -> None:
     house = House()
+    house.put("event", b"a value from before")
     house.observe("state")
     house.observe("event", peer="other")
     house.publish("state", b"old", 1, retain=True)
@@ -116,6 +117,7 @@ def test_deregistering_ends_it_with_a_last_answer() -> None:
     assert (answer.code, answer.payload, answer.observe) == (Code.CONTENT, b"1", None)
     house.publish("a", b"2")
     assert (house.taken(), house.service.observer_count) == ([], 0)
+    assert house.port.endpoint.peer("peer").idle
 
 
 def test_deregistering_needs_the_same_token() -> None:
@@ -207,6 +209,13 @@ def test_more_observers_than_allowed_are_answered_without_observe() -> None:
     assert house.observe("a", peer=1).observe is not None
 
 
+def test_one_client_cannot_take_all_observations() -> None:
+    house = House(CoapSettings(max_observers_per_client=2))
+    granted = [house.observe("a", bytes((token,))).observe is not None for token in range(4)]
+    assert granted == [True, True, False, False]
+    assert house.observe("a", peer="another").observe is not None
+
+
 def test_a_large_value_is_announced_by_its_first_block() -> None:
     house = House()
     house.observe("a")
@@ -214,7 +223,9 @@ def test_a_large_value_is_announced_by_its_first_block() -> None:
     (notification,) = house.taken()
     assert len(notification.payload) == 1_024
     assert Block.decode(notification.option(Option.BLOCK2) or b"") == Block(0, True, 6)
-    rest = house.ask(Code.GET, "ps/data/a", options=[(Option.BLOCK2, Block(1, False, 6).encode())], token=b"other")
+    second: Options = [(Option.OBSERVE, b""), (Option.BLOCK2, Block(1, False, 6).encode())]
+    rest = house.ask(Code.GET, "ps/data/a", options=second, token=b"other")
+    assert (rest.observe, house.service.observer_count) == (None, 1)
     assert rest.option(Option.ETAG) == notification.option(Option.ETAG)
     assert notification.payload + rest.payload == b"x" * 2_000
 

@@ -60,7 +60,9 @@ def test_what_mqtt_retains_is_read_with_its_content_format_and_lifetime() -> Non
     house.router.publish(Message(b"a", b"\x01", 0, True, header, None, house.now + 9_500), house.now)
     answer = house.ask(Code.GET, "ps/data/a")
     assert (answer.uint(Option.CONTENT_FORMAT), answer.uint(Option.MAX_AGE)) == (60, 9)
-    house.now += 9_500
+    house.now += 5_000
+    assert house.ask(Code.GET, "ps/data/a").uint(Option.MAX_AGE) == 4
+    house.now += 4_500
     assert house.ask(Code.GET, "ps/data/a").code == Code.NOT_FOUND
 
 
@@ -113,6 +115,8 @@ def test_an_etag_that_still_holds_saves_the_payload() -> None:
     assert etag is not None
     answer = house.ask(Code.GET, "ps/data/a", options=[(ETAG, b"other"), (ETAG, etag)])
     assert (answer.code, answer.option(ETAG), answer.payload) == (Code.VALID, etag, b"")
+    house.ask(Code.PUT, "ps/data/a", b"on", [(Option.CONTENT_FORMAT, encode_uint(50))])
+    assert house.ask(Code.GET, "ps/data/a", options=[(ETAG, etag)]).code == Code.CONTENT
     house.put("a", b"off")
     answer = house.ask(Code.GET, "ps/data/a", options=[(ETAG, etag)])
     assert (answer.code, answer.payload, answer.option(ETAG) == etag) == (Code.CONTENT, b"off", False)
@@ -192,6 +196,13 @@ def test_uploads_that_are_not_right(blocks: list[tuple[int, bool, bytes]], code:
         options: Options = [(Option.BLOCK1, Block(number, more, 0).encode())]
         answer = house.ask(Code.PUT, "ps/data/a", payload, options)
     assert answer.code == code
+
+
+def test_blocks_of_different_formats_are_not_one_value() -> None:
+    house = House()
+    house.ask(Code.PUT, "ps/data/a", b"x" * 16, [(Option.BLOCK1, Block(0, True, 0).encode())])
+    options: Options = [(Option.BLOCK1, Block(1, False, 0).encode()), (Option.CONTENT_FORMAT, encode_uint(50))]
+    assert house.ask(Code.PUT, "ps/data/a", b"x", options).code == Code.REQUEST_ENTITY_INCOMPLETE
 
 
 def test_unfinished_uploads_are_bounded_in_bytes_and_time() -> None:
@@ -356,7 +367,7 @@ def test_a_publish_that_the_journal_loses_is_not_acknowledged_as_kept(late: bool
     house = House(journal=journal)
     house.send(Code.PUT, "ps/data/a", b"on")
     if late:
-        house.engine.failed(1, house.now)
+        house.engine.failed(house.now)
         house.turn()
     (answer,) = house.taken()
     assert answer.code == Code.INTERNAL_SERVER_ERROR

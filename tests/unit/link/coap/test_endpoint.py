@@ -206,9 +206,14 @@ def test_what_makes_no_sense_is_reset_or_ignored(hexadecimal: str, answer: str) 
     assert server.ignored == (not answer)
 
 
-@pytest.mark.parametrize("datagram", [put(1), bytes.fromhex("40000102"), bytes.fromhex("4f000102")])
+GET = Message(Type.CONFIRMABLE, Code.GET, 9, b"", [PATH]).encode()
+
+
+@pytest.mark.parametrize("datagram", [put(1), GET, bytes.fromhex("40000102"), bytes.fromhex("4f000102")])
 def test_what_was_sent_to_a_group_is_not_answered(datagram: bytes) -> None:
-    server = endpoint(Script(echo))
+    service = Script(echo)
+    service.answers[encode_tail([PATH])] = b"\xffready"
+    server = endpoint(service)
     server.receive(datagram, "peer", NOW, multicast=True)
     assert (server.outgoing, server.ignored) == ([], 1)
 
@@ -388,6 +393,27 @@ def test_what_is_sent_again_is_the_newest_state() -> None:
     assert observer.log == []
     server.receive(Message(Type.ACKNOWLEDGEMENT, Code.EMPTY, new.message_id).encode(), "peer", NOW + 3_002)
     assert observer.log == ["acknowledged"]
+
+
+def test_an_older_reset_ends_nothing_where_it_could_mean_several() -> None:
+    server = endpoint(Script())
+    observers = observed(server, b"a", b"b")
+    server.notify(observers, b"")
+    server.notify(observers, b"")
+    server.receive(reset(sent(server)[0]), "peer", NOW)
+    assert [observer.log for observer in observers] == [[], []]
+
+
+def test_what_is_forgotten_hears_nothing_more() -> None:
+    server = endpoint(Script())
+    (observer,) = observed(server, b"a")
+    server.confirm(observer, Code.NOT_FOUND, b"", NOW)
+    server.forget(observer)
+    server.tick(NOW + 3_000)
+    first, again = sent(server)
+    assert first == again
+    server.receive(Message(Type.ACKNOWLEDGEMENT, Code.EMPTY, first.message_id).encode(), "peer", NOW + 3_001)
+    assert (observer.log, server.peer("peer").idle) == ([], True)
 
 
 def test_the_same_token_replaces_the_observation() -> None:
