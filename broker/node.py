@@ -45,7 +45,9 @@ class Node:
         addresses: what it listens on, once `open` was called.
     """
 
-    def __init__(self, config: ProgramConfig, loop: asyncio.AbstractEventLoop, data: DataDir | None) -> None:
+    def __init__(
+        self, config: ProgramConfig, loop: asyncio.AbstractEventLoop, data: DataDir | None, name: str | None = None
+    ) -> None:
         limits = config.limits
         self.config = config
         self.identity = data.identity if data is not None else Identity.new()
@@ -59,7 +61,7 @@ class Node:
             limits,
             lambda: f"auto-{os.urandom(8).hex()}",
             lambda event, client, peer: log.info(event, client=client, peer=peer),
-            name=self.identity.node[:8],
+            name=name or self.identity.node[:8],
             epoch=os.urandom(16).hex(),  # messages are numbered from 1 again at each start
         )
         self.parts: list[Part] = []

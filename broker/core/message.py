@@ -42,9 +42,10 @@ class Message:
         origin: the sink that published it; None for the node's own. No-local and loop rules read it.
         expires_at: node time in milliseconds after which it is worth nothing; 0 for never.
         order: its place in this node's order, given when it is routed with QoS > 0 or as retained state; 0 before that.
+        replayed: it was retained elsewhere before it was asked for here: who gets it gets it with RETAIN set.
     """
 
-    __slots__ = ("expires_at", "header", "order", "origin", "payload", "qos", "retain", "topic")
+    __slots__ = ("expires_at", "header", "order", "origin", "payload", "qos", "replayed", "retain", "topic")
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Message:
         self.origin = origin
         self.expires_at = expires_at
         self.order = 0
+        self.replayed = False
 
     def __repr__(self) -> str:
         return (

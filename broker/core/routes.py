@@ -15,6 +15,8 @@ from broker.core.topics import TopicTree
 ANY_FORMAT = -1
 """`takes` of a route that nobody listens to: any bytes will do, since they go nowhere."""
 
+NO_FORMAT = 0
+
 
 class Group:
     """The recipients of one topic that share a form."""
@@ -31,15 +33,16 @@ class Route:
 
     Attributes:
         groups: recipients by form.
-        takes: the packet formats that every group takes unchanged, as in `Form.takes`.
+        takes: the packet formats that every group takes unchanged, as in `Form.takes`. None on a reserved topic, one
+            that begins with `$`: what clients send to it is looked at, not passed on.
         persistent: somebody here must find the message after a restart, so it is recorded.
     """
 
     __slots__ = ("groups", "persistent", "takes")
 
-    def __init__(self, groups: tuple[Group, ...]) -> None:
+    def __init__(self, groups: tuple[Group, ...], reserved: bool = False) -> None:
         self.groups = groups
-        takes = ANY_FORMAT
+        takes = NO_FORMAT if reserved else ANY_FORMAT
         for group in groups:
             takes &= group.form.takes
         self.takes = takes
@@ -115,4 +118,4 @@ class Routes:
         groups: dict[Form, list[Sink]] = {}
         for sink, form in forms.items():
             groups.setdefault(form, []).append(sink)
-        return Route(tuple(Group(form, sinks) for form, sinks in groups.items()))
+        return Route(tuple(Group(form, sinks) for form, sinks in groups.items()), reserved=topic.startswith(b"$"))

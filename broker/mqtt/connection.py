@@ -10,7 +10,8 @@ channel is held, and `resume` begins with the packet again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from broker.core.channel import Channel
 from broker.core.message import Message
@@ -21,6 +22,7 @@ from broker.core.settlement import Reason
 from broker.core.sink import Sink
 from broker.mqtt import nodes, subscribing
 from broker.mqtt.forms import PACKET_IDENTIFIERS, read_header
+from broker.mqtt.session import MOST_PERMISSIONS
 from oriole.link.uplink import Stamp
 from oriole.wire.mqtt import (
     V5,
@@ -111,8 +113,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_acknowledgements", "_chunks", "_missing", "_ticket", "_unkept", "_unkept_held", "channel", "connect",
-        "keep_alive_ms", "last_heard", "max_packet_bytes", "routes", "service", "session", "version", "wake_at",
+        "_acknowledgements", "_chunks", "_missing", "_tickets", "_unanswered", "_unkept", "_unkept_held", "channel",
+        "connect", "keep_alive_ms", "last_heard", "max_packet_bytes", "routes", "service", "session", "version", "wake_at",
     )  # fmt: skip
 
     def __init__(self, service: MqttService, channel: Channel, now: int) -> None:
@@ -128,7 +130,8 @@ class Connection:
         self.wake_at = 0
         self._chunks: list[bytes] = []
         self._missing = 0
-        self._ticket = 0
+        self._tickets: Sequence[int] = ()
+        self._unanswered = 0
         self._unkept = 0
         self._unkept_held = False
         self._acknowledgements: Acknowledgements | None = None
@@ -187,11 +190,15 @@ class Connection:
                 if header is None:
                     break
                 _, body, stop = header
+                if stop - position > self.max_packet_bytes:
+                    raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
+                if not data[body - 1]:  # a length with more bytes than it needs: not to be passed on as it came
+                    if properties:
+                        raise MalformedPacket("the remaining length is longer than needed")  # [MQTT-1.5.5-1]
+                    length = 0
             else:
                 stop = body + length
             if stop > end:
-                if stop - position > self.max_packet_bytes:
-                    raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
                 self._missing = stop - end
                 break
             if first == 0x30 and length > 2 and free:
@@ -201,7 +208,6 @@ class Connection:
                     route is not None
                     and route.takes & plain
                     and (after < stop and not data[after] if properties else after <= stop)
-                    and stop - position <= self.max_packet_bytes
                 ):
                     # A run: packets that begin alike are alike in topic, length and flags.
                     start = data[position : after + properties]
@@ -229,8 +235,6 @@ class Connection:
             position = stop
             if self.session is not session:
                 return b""
-        if end - position > self.max_packet_bytes:
-            raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
         return data[position:] if position else data
 
     # PUBLISH
@@ -239,8 +243,6 @@ class Connection:
         """Take one PUBLISH (3.3), `data[body:stop]` after its fixed header."""
         if stop - body < 2:
             raise MalformedPacket("PUBLISH without a topic")
-        if stop - body >= self.max_packet_bytes:
-            raise ProtocolError("packet too large", ReasonCode.PACKET_TOO_LARGE)
         qos = first >> 1 & 3
         position = body + 2 + (data[body] << 8) + data[body + 1]
         topic = data[body + 2 : position]
@@ -262,7 +264,8 @@ class Connection:
             if position >= stop:
                 raise MalformedPacket("PUBLISH without properties")
             if data[position]:
-                properties, position = decode_properties(data[:stop], position, PacketType.PUBLISH)
+                properties, size = decode_properties(data[position:stop], 0, PacketType.PUBLISH)
+                position += size
                 if properties.topic_alias is not None:
                     raise ProtocolError("no topic alias was offered", ReasonCode.TOPIC_ALIAS_INVALID)
                 if properties.subscription_identifier:
@@ -428,20 +431,35 @@ class Connection:
         """The verdict for a topic; asks for it and stops where there is none yet."""
         known = session.permissions.get((action, topic))
         if known is None:
-            self._ticket = self.service.ask_permission(self, session, action, topic)
-            self.channel.hold()
-            raise _StoppedError
+            self._ask(session, action, [topic])
         return known
 
     def _permit_filters(self, session: Session, packet: Subscribe) -> None:
-        if session.restricted:
-            for subscription in packet.subscriptions:
-                self._permitted(session, Action.SUBSCRIBE, subscription.topic_filter.encode())
+        """Go on only with a verdict for each filter; what is not known is asked in one go."""
+        if not session.restricted:
+            return
+        filters = dict.fromkeys(subscription.topic_filter.encode() for subscription in packet.subscriptions)
+        if len(filters) > MOST_PERMISSIONS:
+            raise ProtocolError("more filters than verdicts are remembered", ReasonCode.QUOTA_EXCEEDED)
+        unknown = [filter for filter in filters if (Action.SUBSCRIBE, filter) not in session.permissions]
+        if unknown:
+            self._ask(session, Action.SUBSCRIBE, unknown)
+
+    def _ask(self, session: Session, action: Action, topics: list[bytes]) -> NoReturn:
+        self._await([self.service.ask_permission(self, session, action, topic) for topic in topics])
+        raise _StoppedError
+
+    def _await(self, tickets: list[int]) -> None:
+        self._tickets = tickets
+        self._unanswered = len(tickets)
+        self.channel.hold()
 
     def answered(self) -> None:
-        """The verdict that handling stopped for is there."""
-        self._ticket = 0
-        self.channel.release()
+        """A verdict that handling stopped for is there: go on after the last."""
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._tickets = ()
+            self.channel.release()
 
     def _first_packet(self, data: bytes, now: int) -> bytes:
         """The packet before admission: a CONNECT, whole, or nothing [MQTT-3.1.0-1]."""
@@ -462,8 +480,7 @@ class Connection:
         packet = decode(first, data[body:stop], self.version)
         assert isinstance(packet, Connect)
         self.connect = packet
-        self.channel.hold()
-        self._ticket = self.service.ask_admission(self, packet)
+        self._await([self.service.ask_admission(self, packet)])
         return data[stop:]
 
     # The end
@@ -487,9 +504,9 @@ class Connection:
     def closed(self, now: int) -> None:
         """The byte stream is gone. May be called twice."""
         self.channel.closing = True
-        if self._ticket:
-            self.service.engine.withdraw(self._ticket)
-            self._ticket = 0
+        for ticket in self._tickets:
+            self.service.engine.withdraw(ticket)
+        self._tickets = ()
         self._chunks.clear()
         self.service.engine.deadlines.withdraw(self)
         self.service.gone(self, now)

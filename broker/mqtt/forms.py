@@ -42,9 +42,16 @@ def publish_properties(
     message: Message, identifiers: tuple[int, ...], now: int, stamp: Sequence[tuple[str, str]] = ()
 ) -> bytes:
     """The property section of a PUBLISH, length included; the lifetime is what remains of it [MQTT-3.3.2-6]."""
-    header = message.header
-    if header is None and not identifiers and not message.expires_at and not stamp:
+    if message.header is None and not identifiers and not message.expires_at and not stamp:
         return b"\0"
+    return encode_properties(message_properties(message, identifiers, now, stamp))
+
+
+def message_properties(
+    message: Message, identifiers: tuple[int, ...], now: int, stamp: Sequence[tuple[str, str]]
+) -> Properties:
+    """The properties of a PUBLISH, those of another node's `stamp` included."""
+    header = message.header
     properties = Properties()
     if message.expires_at:
         properties.message_expiry_interval = max(1, (message.expires_at - now + 999) // 1000)
@@ -56,7 +63,7 @@ def publish_properties(
         properties.response_topic = header.response_topic
         properties.correlation_data = header.correlation_data
         properties.user_property = [*header.user_property, *own_user_properties(header), *stamp]
-    return encode_properties(properties)
+    return properties
 
 
 def own_user_properties(header: Header) -> list[tuple[str, str]]:
@@ -156,17 +163,16 @@ class MqttForm:
             sinks = [session for session in sinks if session is not message.origin]
             if not sinks:
                 return
-        retain = message.retain and self.retain_as_published
+        retain = message.retain and (self.retain_as_published or message.replayed)
         if qos == 0:
             head, tail = self.encode(message, 0, retain, self.identifiers, now)
             if self.max_packet_bytes and len(head) + len(tail) > self.max_packet_bytes:
                 self.too_large(message, sinks, now)
                 return
-            self.forward(head + tail, 1, sinks, now)
-            record = sinks[0].settlement.record
-            if record is not None:
-                for session in sinks:
-                    record(message, session, Outcome.SENT, None, now)
+            if sinks[0].settlement.record is None:
+                self.forward(head + tail, 1, sinks, now)
+            else:
+                self._forward_recorded(head + tail, message, sinks, now)
             return
         delivery = (message, qos, retain, self.identifiers)
         head = b""
@@ -179,8 +185,9 @@ class MqttForm:
                 head, tail = self.encode(message, qos, retain, self.identifiers, now)
                 size = len(head) + len(tail) + 2
                 if self.max_packet_bytes and size > self.max_packet_bytes:
-                    self.too_large(message, sinks, now)
-                    return
+                    self.too_large(message, (session,), now)
+                    head = b""
+                    continue
             identifier = session.last_identifier + 1
             if identifier > 0xFFFF or identifier in inflight:
                 identifier = session.free_identifier()
@@ -192,6 +199,19 @@ class MqttForm:
                 channel.engine.dirty.append(channel)
             out += (head, PACKET_IDENTIFIERS[identifier], tail)
             channel.size += size
+
+    def _forward_recorded(self, packet: bytes, message: Message, sinks: Sequence[Session], now: int) -> None:
+        """`forward`, with a record for each session of how the delivery ended."""
+        for session in sinks:
+            settlement = session.settlement
+            assert settlement.record is not None
+            sent = settlement.sent
+            self.forward(packet, 1, (session,), now)
+            if settlement.sent > sent:
+                settlement.record(message, session, Outcome.SENT, None, now)
+            else:
+                reason = Reason.OFFLINE if session.connection is None else Reason.SLOW_READER
+                settlement.record(message, session, Outcome.DROPPED, reason, now)
 
     def encode(
         self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], now: int, dup: bool = False

@@ -17,7 +17,7 @@ from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
 from broker.mqtt.forms import MqttForm, read_header
 from broker.mqtt.nodes import NodeForm
-from broker.mqtt.session import NEVER, Session, nowhere
+from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
 from oriole.link.uplink import Greeting, Marks, StampError
 from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, Will, encode
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 RECEIVE_MAXIMUM_OF_3_1_1 = 64
 """Unacknowledged deliveries to a client that could not tell us its Receive Maximum: kind to small devices."""
-MOST_PERMISSIONS = 4096
-"""Verdicts remembered per session; the oldest is asked again."""
 
 
 class MqttService:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 NEVER = 0xFFFF_FFFF
 """Session expiry interval of a session that does not expire (3.1.2.11.2)."""
 
+MOST_PERMISSIONS = 4096
+"""Verdicts remembered per session; the oldest is asked again."""
 PUBREL_HEAD = b"\x62\x02"
 
 

@@ -1,0 +1,73 @@
+"""An edge: a node with a cache, serial devices and an uplink. Without an uplink it is a house that works."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from broker.node import Node
+from edge_node.cache import HeldPushes
+from edge_node.devices import Devices, Port
+from edge_node.uplink.connection import UplinkConnection
+from edge_node.uplink.uplink import Uplink
+from oriole.config import EdgeConfig
+from oriole.data_dir import DataDir
+from oriole.link.mqtt import Client, ClientConfig
+from oriole.link.uplink import Greeting
+from oriole.logging import Log
+from oriole.wire.mqtt import Properties
+from oriole.wire.serial import Noise
+
+SESSION_AT_CENTRE_S = 7 * 86_400
+"""How long the centre keeps what is for us: a week offline."""
+KEEP_ALIVE_S = 10
+"""A link that fails silently while nothing is sent is known after one and a half of these."""
+
+
+class EdgeNode(Node):
+    """A node that is named, and speaks to a centre."""
+
+    def __init__(self, config: EdgeConfig, loop: asyncio.AbstractEventLoop, data: DataDir | None) -> None:
+        super().__init__(config, loop, data, config.name)
+        self.edge = config
+        self.cache = HeldPushes(self.router)
+        noise_log = Log("serial")
+
+        def log_noise(port: object, noise: Noise) -> None:
+            noise_log.debug("noise", port=port, bytes=noise.data)
+
+        self.devices = Devices(config.name, self.router, lambda: os.urandom(8), log_noise)
+        self.uplink: Uplink | None = None
+
+    def open(self) -> None:
+        """Open everything that the configuration names; devices and centre may come later. Raises ListenError."""
+        if self.edge.uplink:
+            connection = self._make_uplink()
+            connection.open()
+            self.parts.append(connection)
+        super().open()
+        for address in self.edge.serial:
+            port = Port(self.host, address, self.devices)
+            port.open()
+            self.parts.append(port)
+
+    def _make_uplink(self) -> UplinkConnection:
+        first = self.edge.uplink[0]
+        greeting = Greeting(self.edge.name, os.urandom(16).hex())  # messages are numbered from 1 again at each start
+        config = ClientConfig(
+            client_identifier=f"oriole-edge-{self.edge.name}",
+            clean_start=False,
+            session_expiry_interval=SESSION_AT_CENTRE_S,
+            keep_alive=KEEP_ALIVE_S,
+            username=first.username,
+            password=first.password.encode() if first.password is not None else None,
+            properties=Properties(user_property=greeting.pairs()),
+            max_packet_bytes=self.config.limits.max_packet_bytes + 1024,
+            max_held_bytes=2 * self.edge.max_uplink_queue_bytes,
+            manual_acknowledgement=True,
+        )
+        log = Log("uplink")
+        self.uplink = Uplink(
+            self.router, Client(config), greeting, self.edge.max_uplink_queue_bytes, lambda event: log.info(event)
+        )
+        return UplinkConnection(self.host, self.uplink, self.edge.uplink)
