@@ -114,7 +114,8 @@ class Connection:
 
     __slots__ = (
         "_acknowledgements", "_chunks", "_missing", "_tickets", "_unanswered", "_unkept", "_unkept_held", "channel",
-        "connect", "keep_alive_ms", "last_heard", "max_packet_bytes", "routes", "service", "session", "version", "wake_at",
+        "connect", "keep_alive_ms", "last_heard", "max_packet_bytes", "routes", "service", "session", "version",
+        "wake_at",
     )  # fmt: skip
 
     def __init__(self, service: MqttService, channel: Channel, now: int) -> None:
