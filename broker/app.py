@@ -48,8 +48,8 @@ async def _serve(
     except ListenError:
         await node.leave()
         raise
-    where = "kept in memory only: --data DIR holds the identity, messages are not yet durable"
-    Log("node").info("messages are not yet durable" if data else "messages are in memory only", detail=where)
+    held = f"{data.path} holds the node's identity; " if data is not None else ""
+    Log("node").info(f"{held}messages are not yet durable: they live in memory and do not survive a restart")
     print(f"{program} ready: {' '.join(map(str, node.addresses))}", flush=True)
     gc.freeze()  # what start-up made lives as long as the process: the collector need not walk it again
     await node.run()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from broker.auth.doorkeeper import Doorkeeper
+from broker.coap.settings import CoapSettings
 from broker.core.engine import Engine
 from broker.core.message import Message
 from broker.core.retained import Retained
@@ -15,12 +18,16 @@ from broker.core.router import Router
 from broker.journal.memory import MemoryJournal
 from broker.listeners.host import Host
 from broker.listeners.tcp import TcpListener
+from broker.listeners.udp import UdpListener
 from broker.mqtt.service import MqttService
 from oriole import __version__
 from oriole.config import ProgramConfig
 from oriole.data_dir import DataDir, Identity
 from oriole.logging import Log
 from oriole.urls import Endpoint, Listener
+
+if TYPE_CHECKING:
+    from broker.coap.service import CoapService
 
 
 class Part(Protocol):
@@ -79,8 +86,18 @@ class Node:
             except OSError as error:
                 raise ListenError(f"cannot listen on {endpoint}: {error.strerror or error}") from error
 
-    def _listener(self, endpoint: Listener) -> TcpListener:
+    def _listener(self, endpoint: Listener) -> TcpListener | UdpListener:
+        if endpoint.scheme == "coap":
+            return UdpListener(self.host, endpoint, self.coap.open)
         return TcpListener(self.host, endpoint, self.mqtt.open)
+
+    @cached_property
+    def coap(self) -> CoapService:
+        """The CoAP service, made and paid for where a listener asks for it."""
+        from broker.coap.service import CoapService
+
+        settings = CoapSettings(max_payload_bytes=self.config.limits.max_packet_bytes)
+        return CoapService(self.router, settings, random.SystemRandom().getrandbits)
 
     def announce(self) -> None:
         """Set the `$SYS` topics that do not change while the node runs."""
