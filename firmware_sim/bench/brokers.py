@@ -159,15 +159,21 @@ def _free_port() -> int:
 def _wait_until_accepting(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
+        if _accepts(port):
             return
+        time.sleep(0.02)
     why = f"ended with status {process.returncode}" if process.returncode is not None else f"not ready in {_START_S} s"
     last_words = log.read_text(errors="replace").strip().rpartition("\n")[2]
     raise BrokerError(f"{name} did not start: {why}: {last_words}")
+
+
+def _accepts(port: int) -> bool:
+    """Whether somebody accepts there: somebody else, for TCP can connect a port that nobody listens on to itself."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            return bool(connection.getsockname() != connection.getpeername())
+    except OSError:
+        return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ import socket
 from typing import Protocol
 
 from firmware_sim.load.errors import LoadError
+from oriole.wire.mqtt import MqttError
 
 _CHUNK_BYTES = 1 << 18
 _MOST_PARTIAL_BYTES = 1 << 21
@@ -15,7 +16,10 @@ class Receiver(Protocol):
     """The end of a connection that understands the bytes."""
 
     def receive(self, data: bytes, now: int) -> int:
-        """Take the whole packets at the front of `data`; returns how many bytes they were."""
+        """Take the whole packets at the front of `data`; returns how many bytes they were.
+
+        Raises LoadError; MqttError for what is no packet.
+        """
 
 
 class Connection:
@@ -85,7 +89,10 @@ class Connection:
             full = len(data) == _CHUNK_BYTES
             if self._partial:
                 data = self._partial + data
-            taken = self.receiver.receive(data, now)
+            try:
+                taken = self.receiver.receive(data, now)
+            except MqttError as error:
+                raise LoadError(f"the broker sent what is no packet: {error}") from error
             self._partial = data[taken:]
             if len(self._partial) > _MOST_PARTIAL_BYTES:
                 raise LoadError("the broker sends a packet larger than any that was published")

@@ -14,7 +14,7 @@
 
 enum { CHUNK_BYTES = 1 << 18, MOST_PARTIAL_BYTES = 1 << 21, SEND_AHEAD_BYTES = 65536, BURST = 64, MOST_EVENTS = 1024 };
 enum { PUBLISH = 3, PUBACK = 0x40, PUBREC = 0x50, PUBREL = 0x62, PUBCOMP = 0x70, FAILED = 0x80 };
-enum Outcome { OK, CLOSED, BROKEN, TOO_LARGE, UNEXPECTED, OVERACKNOWLEDGED }; /* `_OUTCOMES` of native.py */
+enum Outcome { OK, CLOSED, BROKEN, TOO_LARGE, UNEXPECTED, OVERACKNOWLEDGED, NO_PACKET }; /* `_OUTCOMES` of native.py */
 
 /* Mirrored by ctypes structures in native.py */
 typedef struct {
@@ -200,7 +200,7 @@ static size_t receive(Loop *loop, Connection *c, uint8_t *data, size_t bytes) {
             shift += 7;
             if (digit < 128) goto whole_header;
         }
-        if (body == 5) fail(loop, TOO_LARGE);
+        if (body == 5) fail(loop, NO_PACKET);
         break;
     whole_header:
         if (bytes - from - body < length) break;

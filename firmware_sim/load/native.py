@@ -31,6 +31,7 @@ _OUTCOMES: Final = {
     2: "a connection broke",
     3: "the broker sends a packet larger than any that was published",
     5: "the broker acknowledged more than was published",
+    6: "the broker sent what is no packet: the remaining length has more than four bytes",
 }
 
 
