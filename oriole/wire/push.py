@@ -187,7 +187,7 @@ _OURS: Final = (_ID, _PRIORITY, _COLLAPSE_KEY, _CREATED, _SENDER, _EXTRA)
 
 
 def to_mqtt(header: Header, others: tuple[tuple[str, str], ...] = ()) -> MqttProperties:
-    """The header as properties; `others` are user properties that go along.
+    """The header as properties; `others` are user properties that go along, unless they would pass for header facts.
 
     The interval is in whole seconds, rounded up: a push is not late because it changed its carrier.
     """
@@ -204,7 +204,10 @@ def to_mqtt(header: Header, others: tuple[tuple[str, str], ...] = ()) -> MqttPro
         content_type=header.content_type,
         response_topic=header.reply_to,
         correlation_data=header.correlation,
-        user_property=(*((name, value) for name, value in ours.items() if value is not None), *others),
+        user_property=(
+            *((name, value) for name, value in ours.items() if value is not None),
+            *(pair for pair in others if pair[0] not in _OURS),
+        ),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from broker.core.channel import Channel
 from broker.core.engine import Engine
 from broker.core.message import Message
+from broker.core.promises import JournalError
 from broker.core.records import Record
 from broker.core.router import Router
 from broker.core.settlement import Outcome
@@ -27,8 +28,11 @@ class Journal:
         self.position = 0
         self.committed = 0
         self.late = False
+        self.is_full = False
 
     def append(self, batch: Sequence[Record]) -> int:
+        if self.is_full:
+            raise JournalError("disk full")
         self.position += 1
         if not self.late:
             self.committed = self.position
@@ -437,12 +441,26 @@ def test_what_the_journal_could_not_keep_is_sent_again(node: Node) -> None:
     plug = Plug(node, relay())
     node.journal.late = True
     plug.publish("a", b"1")
-    node.engine.failed(node.journal.position, node.now)
+    node.engine.failed(node.now)
     node.journal.late = False
     node.run(20_000)
     assert [event.reason for event in plug.heard if isinstance(event, Disconnected)] == [Reason.UNAVAILABLE]
     assert Acknowledged(1) in plug.heard
     assert [message.payload for message in listener.got] == [b"1", b"1"]
+
+
+def test_an_older_promise_is_void_once_a_newer_one_was_broken(node: Node) -> None:
+    node.listen("#", persistent=True)
+    plug = Plug(node, relay())
+    node.journal.late = True
+    plug.publish("a", b"1")
+    node.journal.is_full = True
+    plug.publish("a", b"2")
+    node.commit()
+    assert Acknowledged(1) not in plug.heard
+    node.journal.late = node.journal.is_full = False
+    node.run(20_000)
+    assert plug.heard[-1] == Acknowledged(2)
 
 
 def test_a_device_that_greets_on_another_line_leaves_the_first(node: Node) -> None:
