@@ -22,6 +22,8 @@ MEANING = {
     "edge → centre": "from a house with an edge to the office",
     "direct → direct": "inside the house without an edge",
     "centre → direct": "from the office to the house without an edge",
+    "broadcast → edge": "from the office to all at once, with an edge",
+    "broadcast → direct": "from the office to all at once, without",
     "direct → centre": "from the house without an edge to the office",
 }
 

@@ -23,6 +23,7 @@ JSON = 50
 REFRESH_S = 30.0
 RETRY_S = 1.0
 ANSWER_S = 10.0
+CLOSE_S = 1.0
 
 
 class CoapPort:
@@ -33,7 +34,9 @@ class CoapPort:
     def __init__(self, address: Endpoint) -> None:
         self._base = f"coap://{_host(address)}:{address.port}"
         self._loop = asyncio.get_running_loop()
+        self._context: Any = None
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._observing: list[asyncio.Task[None]] = []
         self._is_opening = False
         logging.getLogger("coap").setLevel(logging.CRITICAL)  # what goes wrong comes back as an exception, too
 
@@ -49,16 +52,24 @@ class CoapPort:
         raise NotImplementedError("a CoAP device sleeps by not asking")
 
     async def close(self) -> None:
-        for task in list(self._tasks):
+        for task in self._observing:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._context.shutdown()
+        if self._context is not None:
+            await self._context.shutdown()
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
-        self._begin(self._observe(topic_filter))
+        self._observing.append(self._begin(self._observe(topic_filter)))
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int) -> None:
         self._begin(self._put(topic, payload, ticket))
+
+    def forget(self, topic: str) -> None:
+        self._begin(self._delete(topic))
 
     def read(self, topic: str) -> None:
         self._begin(self._get(topic))
@@ -79,6 +90,10 @@ class CoapPort:
             self._owner.accepted(ticket)
         else:
             self._owner.refused(ticket, str(response.code))
+
+    async def _delete(self, topic: str) -> None:
+        with contextlib.suppress(aiocoap.error.Error):
+            await self._context.request(self._message(Code.DELETE, topic)).response
 
     async def _get(self, topic: str) -> None:
         try:
@@ -130,10 +145,11 @@ class CoapPort:
             message.opt.content_format = JSON
         return message
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
+        return task
 
 
 def _host(address: Endpoint) -> str:

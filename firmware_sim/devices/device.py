@@ -80,6 +80,7 @@ class Device:
         self._has_booted = False
         self._is_running = False
         self._asked_ns = 0
+        self._retained: dict[str, None] = {}
 
     # ---- What a kind says about itself
 
@@ -103,8 +104,11 @@ class Device:
         """Something came in that is no order."""
 
     def beat(self) -> None:
-        """What it does every `every_s`: report, unless the kind has something else to do."""
-        self.report()
+        """What it does every `every_s`: say what it measures, or else what it is; half-way to the next beat, ask."""
+        if not self.report_reading():
+            self.report_state()
+        if self.traits.reads:
+            self._clock.at(self._clock.now_ns() + round(self.traits.every_s / 2 * SECOND_NS), self._ask)
 
     # ---- Its life
 
@@ -127,19 +131,23 @@ class Device:
         self._is_running = False
 
     async def close(self) -> None:
-        """Switch it off and leave nothing behind."""
-        self.quiet()
+        """Switch it off and leave nothing behind: no session, and no retained message in somebody's broker."""
+        self._is_running = False
+        for topic in self._retained if self._connected_since_ns is not None else ():
+            self._port.forget(topic)
         await self._port.close()
 
-    def report(self, **extra: object) -> None:
-        """Say what it is and what it measures."""
+    def report_state(self, **extra: object) -> None:
+        """Say what it is, where the kind has a state."""
         if (state := self.state()) is not None:
             self.publish(f"{self.traits.topic}/state", {**state, **extra}, retain=True)
-        if not extra and (reading := self.reading()) is not None:
-            self.publish(f"{self.traits.topic}/reading", reading, retain=True)
-        if self.traits.reads and not extra:
-            self._asked_ns = self._clock.now_ns()
-            self._port.read(self.traits.reads)
+
+    def report_reading(self) -> bool:
+        """Say what it measures; False where the kind measures nothing."""
+        if (reading := self.reading()) is None:
+            return False
+        self.publish(f"{self.traits.topic}/reading", reading, retain=True)
+        return True
 
     def publish(self, topic: str, values: Values, retain: bool = False) -> None:
         """Send `values` with the next number on `topic`. Offline, QoS 0 does not wait: then nothing was sent."""
@@ -160,6 +168,8 @@ class Device:
             size=len(payload) + len(topic.encode()),
             way=traits.way,
         )
+        if retain:
+            self._retained[topic] = None
         self._port.publish(topic, payload, traits.qos, retain, self._ledger.sent(message))
 
     def _again(self, when_ns: int) -> None:
@@ -169,6 +179,11 @@ class Device:
                 self._again(when_ns + round(self.traits.every_s * SECOND_NS))
 
         self._clock.at(when_ns, act)
+
+    def _ask(self) -> None:
+        if self._is_running:
+            self._asked_ns = self._clock.now_ns()
+            self._port.read(self.traits.reads)
 
     # ---- What its port tells it
 
@@ -180,7 +195,8 @@ class Device:
                 self._port.subscribe(topic_filter, self.traits.qos)
         if not self._has_booted:
             self._has_booted = True
-            self.report()
+            self.report_state()
+            self.report_reading()
 
     def disconnected(self, reason: str) -> None:
         """Note it; the port comes back by itself."""
@@ -210,7 +226,7 @@ class Device:
             self._ledger.note("nonsense", f"{traits.name}: {error!r}")
             return
         if stamp is not None:
-            self.report(obeyed=[stamp.publisher, stamp.number])
+            self.report_state(obeyed=[stamp.publisher, stamp.number])
 
     def accepted(self, ticket: int) -> None:
         self._ledger.accepted(ticket, self._clock.now_ns())

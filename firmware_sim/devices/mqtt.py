@@ -107,6 +107,9 @@ class MqttPort:
             if info.rc == paho.MQTT_ERR_SUCCESS:
                 self._on_the_wire[info.mid] = ticket
 
+    def forget(self, topic: str) -> None:
+        self._client.publish(topic, b"", 0, retain=True)
+
     def read(self, topic: str) -> None:
         raise NotImplementedError("MQTT has no question: subscribe instead")
 

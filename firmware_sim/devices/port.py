@@ -74,5 +74,8 @@ class Port(Protocol):
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int) -> None:
         """Send a message; `accepted`, `refused` or `unanswered` names the `ticket` where the protocol answers."""
 
+    def forget(self, topic: str) -> None:
+        """Take back what was published there with `retain`; nobody waits for it."""
+
     def read(self, topic: str) -> None:
         """Ask for a topic's value, where the protocol can (CoAP)."""

@@ -73,6 +73,10 @@ class SerialPort:
             self._tickets.append((number, ticket))
         self._advance([])
 
+    def forget(self, topic: str) -> None:
+        self._endpoint.publish(topic, b"", _now_ms(), 0, retain=True)
+        self._advance([])
+
     def read(self, topic: str) -> None:
         raise NotImplementedError("a serial device has no question: it subscribes")
 

@@ -26,10 +26,15 @@ class Watch(Device):
             raise ValueError(f"cannot buzz for {order['buzz']!r}")
         self.buzzes += 1
 
+    def connected(self, resumed: bool) -> None:
+        """Awake: say so, now that somebody listens."""
+        super().connected(resumed)
+        if self._is_running:
+            self.report_state()
+
     def beat(self) -> None:
         self.steps += self.random.randint(0, 200)
         self._port.open(self)
-        self.report()
         self._clock.at(self._clock.now_ns() + round(self.traits.awake_s * SECOND_NS), self._doze)
 
     def quiet(self) -> None:

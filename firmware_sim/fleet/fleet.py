@@ -57,6 +57,8 @@ class Fleet:
         self.ended_ns = 0
         self.happenings: list[Happening] = []
         self.looks: list[Look] = []
+        self.books: Accounts | None = None
+        """The accounts when all was over; what devices hear while they are switched off is no part of them."""
         self._network = network
         self._ports: dict[tuple[str, Endpoint], int] = {}
         self._stop = asyncio.Event()
@@ -79,6 +81,7 @@ class Fleet:
         finally:
             self.phase = "closing"
             self.ended_ns = self.clock.now_ns()
+            self.books = self.accounts()
             watching.cancel()
             await asyncio.gather(*(device.close() for device in self.devices), return_exceptions=True)
         self.phase = "done"

@@ -77,7 +77,7 @@ def result_of(fleet: Fleet) -> Result:
         seconds=(fleet.ended_ns - fleet.began_ns) / 1e9,
         kinds=[device.kind for device in fleet.devices],
         ledger=fleet.ledger,
-        accounts=fleet.accounts(),
+        accounts=fleet.books or fleet.accounts(),
         windows=[(cut.start_ns, cut.end_ns) for cut in fleet.cuts()],
         links={name: count for name, count in fleet.looks[-1].links.items() if name in fleet.scenario.links},
         carriers=fleet.scenario.carriers(),

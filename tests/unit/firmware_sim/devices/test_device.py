@@ -69,6 +69,9 @@ class HandPort:
         assert stamp is not None
         self.published.append((topic, values, stamp.number, retain))
 
+    def forget(self, topic: str) -> None:
+        self.log.append(f"forget {topic}")
+
     def read(self, topic: str) -> None:
         self.reads.append(topic)
 
@@ -179,10 +182,15 @@ def test_one_seed_is_one_life() -> None:
 def test_a_thermostat_asks_and_the_answer_is_timed() -> None:
     thermostat = bench(Thermostat, every_s=1.0, reads="home/lamp/state", way="edge")
     thermostat.device.connected(resumed=False)
-    assert thermostat.port.reads == ["home/lamp/state"]
-    thermostat.clock.pass_(0.25)
+    thermostat.device.run()
+    while not thermostat.port.reads:
+        thermostat.clock.pass_(0.01)
+    asked_ns = thermostat.clock.now
+    thermostat.clock.pass_(0.02)
     thermostat.device.answered("home/lamp/state", b"{}")
-    assert thermostat.ledger.answers == [("edge", SECOND // 4, SECOND // 4, True)]
+    ((way, at_ns, took_ns, found),) = thermostat.ledger.answers
+    assert (way, at_ns, found) == ("edge", asked_ns + SECOND // 50, True)
+    assert SECOND // 50 <= took_ns <= SECOND // 50 + SECOND // 100
 
 
 def test_a_watch_sleeps_between_beats_and_wakes_for_good_in_the_end() -> None:
@@ -213,7 +221,7 @@ def test_what_was_sent_while_it_slept_is_marked() -> None:
 def test_offline_qos_0_is_not_sent_and_qos_1_waits() -> None:
     for qos, count in ((0, 0), (1, 1)):
         lamp = bench(Lamp, qos=qos)
-        lamp.device.report()
+        lamp.device.report_state()
         assert len(lamp.ledger.messages) == count
 
 
