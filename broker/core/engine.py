@@ -89,9 +89,7 @@ class Engine:
 
     def turn(self, now: int) -> None:
         """End of a turn: commit, keep promises, write every channel that has output, resume those released."""
-        promises = self.promises
-        if promises.made or promises.records:
-            promises.settle(now)
+        self._settle(now)
         while self.dirty or self.released:
             dirty, self.dirty = self.dirty, []
             for channel in dirty:
@@ -100,5 +98,10 @@ class Engine:
             for channel in released:
                 if channel.holds == 0:
                     channel.resume()
-            if promises.made or promises.records:
-                promises.settle(now)
+            self._settle(now)
+
+    def _settle(self, now: int) -> None:
+        promises = self.promises
+        if promises.made or promises.records:
+            promises.settle(now)
+        self.pressure.met.clear()  # met by wills and by what waited for the journal: there is nobody to hold

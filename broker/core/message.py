@@ -42,10 +42,12 @@ class Message:
         origin: the sink that published it; None for the node's own. No-local and loop rules read it.
         expires_at: node time in milliseconds after which it is worth nothing; 0 for never.
         order: its place in this node's order, given when it is routed with QoS > 0 or as retained state; 0 before that.
+        encoded: a format (a bit of `Form.takes`) and the bytes before and after the packet identifier in it, where a
+            protocol has them at hand: who delivers unchanged, in the same format, need not encode.
         replayed: it was retained elsewhere before it was asked for here: who gets it gets it with RETAIN set.
     """
 
-    __slots__ = ("expires_at", "header", "order", "origin", "payload", "qos", "replayed", "retain", "topic")
+    __slots__ = ("encoded", "expires_at", "header", "order", "origin", "payload", "qos", "replayed", "retain", "topic")
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Message:
         self.expires_at = expires_at
         self.order = 0
         self.replayed = False
+        self.encoded: tuple[int, bytes, bytes] | None = None
 
     def __repr__(self) -> str:
         return (

@@ -34,7 +34,7 @@ class Pressure:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._crowded: dict[Channel, tuple[int, list[Channel]]] = {}
-        self._full: dict[object, list[Channel]] = {}
+        self._full: dict[object, dict[Channel, None]] = {}
         self.met: list[Channel] = []
         """Crowded channels that the publisher being read right now wrote into."""
         self.wake_at = 0
@@ -64,17 +64,42 @@ class Pressure:
     def drained(self, channel: Channel) -> None:
         """The listener wrote: `channel.size` has fallen below the low-water mark, or the channel is gone."""
         channel.stalled = False
+        self.room_in(channel)
         crowd = self._crowded.pop(channel, None)
         if crowd is not None:
             for publisher in crowd[1]:
                 publisher.release()
 
-    def hold_for(self, sink: object, publisher: Channel) -> None:
-        """Hold `publisher` until `sink`, whose queue is full, has room."""
-        held = self._full.setdefault(sink, [])
+    def left(self, channel: Channel) -> None:
+        """The channel is gone: nobody waits for it, and it waits for nobody."""
+        self.drained(channel)
+        if channel.holds:
+            for sink, held in list(self._full.items()):
+                held.pop(channel, None)
+                if not held:
+                    del self._full[sink]
+
+    def hold_for(self, sink: object, publisher: Channel) -> bool:
+        """Hold `publisher` until `sink`, whose queue is full, has room.
+
+        False, with nothing held, where that would never be: `sink` is the publisher, or waits for it through others,
+        and the acknowledgements that make room are not read while their sender is held.
+        """
+        awaited: object = sink
+        while awaited is not None:
+            channel = getattr(awaited, "channel", None)
+            if channel is publisher:
+                return False
+            awaited = next((full for full, held in self._full.items() if channel in held), None)
+        held = self._full.setdefault(sink, {})
         if publisher not in held:
-            held.append(publisher)
+            held[publisher] = None
             publisher.hold()
+        return True
+
+    def hold_until_read(self, channel: Channel) -> None:
+        """Hold a peer that sends and does not read: what it is owed would pile up without limit."""
+        self.hold_for(channel, channel)
 
     def room_in(self, sink: object) -> None:
         """`sink` has room again, or is gone."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from broker.core.message import Message
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Accepted:
     """A message was taken over: from now on it is owed to every persistent recipient and kept if it is retained.
 

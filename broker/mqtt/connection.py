@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from broker.core.channel import Channel
 from broker.core.message import Message
+from broker.core.pressure import MOST_BYTES
 from broker.core.questions import Action
 from broker.core.records import Accepted
 from broker.core.routes import Route
@@ -61,6 +62,7 @@ FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 """First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
 NO_STAMP = Stamp()
 PINGRESP = b"\xd0\x00"
+DOLLAR = ord("$")
 MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
 
@@ -156,13 +158,17 @@ class Connection:
             rest = self._packets(data, now) if self.session is not None else self._first_packet(data, now)
         except MqttError as error:
             self._hand_over_promises()
+            self.service.engine.pressure.met.clear()
             self.fail(error, now)
             return
         self._hand_over_promises()
         if rest:
             self._chunks.append(rest)
-        if self.service.engine.pressure.met:
-            self.service.engine.pressure.hold(self.channel, now)
+        pressure = self.service.engine.pressure
+        if pressure.met:
+            pressure.hold(self.channel, now)
+        if self.channel.size > MOST_BYTES:
+            pressure.hold_until_read(self.channel)
 
     def resume(self, now: int) -> None:
         """The channel is no longer held: go on with the packet that handling stopped at."""
@@ -222,12 +228,29 @@ class Connection:
                         group.form.forward(packets, count, group.sinks, now)
                     position = stop
                     continue
+            elif (first == 0x32 or first == 0x34) and length > 4 and free:
+                after = body + 2 + (data[body] << 8) + data[body + 1]
+                route = cached.get(data[body + 2 : after])
+                if (
+                    route is not None
+                    and data[body + 2] != DOLLAR
+                    and (after + 2 < stop and not data[after + 2] if properties else after + 2 <= stop)
+                ):
+                    through = self._burst(session, data, position, body, after, stop, end, route, now)
+                    if through != position:
+                        position = through
+                        continue
             kind = first >> 4
             try:
                 if kind == 3:
                     self._publish(session, first, data, body, stop, now)
                 elif length == 2 and first in FOUR_BYTE_PACKETS:
-                    self._progress(session, first, data[body] << 8 | data[body + 1], 0, now)
+                    identifier = data[body] << 8 | data[body + 1]
+                    answer = session.advance(first, identifier)
+                    if answer:
+                        self._promise(session).packets.append(answer + PACKET_IDENTIFIERS[identifier])
+                    elif answer is None:
+                        self._progress(session, first, identifier, 0, now)
                 else:
                     self._packet(session, first, data[body:stop], now)
             except _StoppedError:
@@ -239,6 +262,67 @@ class Connection:
         return data[position:] if position else data
 
     # PUBLISH
+
+    def _burst(
+        self,
+        session: Session,
+        data: bytes,
+        position: int,
+        body: int,
+        after: int,
+        stop: int,
+        end: int,
+        route: Route,
+        now: int,
+    ) -> int:
+        """Take plain QoS 1 or 2 packets that are alike in topic, length and flags, beginning at `position`.
+
+        `after` is where the first one's topic ends, `stop` where it ends. Returns where they end: at the first packet
+        that is not alike, or not to be accepted as a matter of course.
+        """
+        start = data[position:after]
+        topic = data[body + 2 : after]
+        size = stop - position
+        skip = after - position
+        gap = 3 if self.version == V5 else 2
+        plain = 1 << self.version
+        router = session.router
+        qos = start[0] >> 1 & 3
+        records = router.engine.promises.records
+        promise = self._promise(session)
+        acknowledge = promise.packets.append
+        groups = route.groups
+        received = session.received
+        if received is None and qos == 2:
+            received = session.received = {}
+        most = session.limits.receive_maximum
+        while not router.full_sinks:
+            identifier = data[position + skip : position + skip + 2]
+            if identifier == b"\0\0":
+                break
+            message = Message(topic, data[position + skip + gap : stop], qos, False, None, session)
+            message.encoded = (plain, start, data[position + skip + 2 : stop])
+            if qos == 1:
+                router.order += 1
+                message.order = router.order
+                if route.persistent:
+                    records.append(Accepted(message))
+                for group in groups:
+                    group.form.deliver(message, group.sinks, now)
+                acknowledge(PUBACK + identifier)
+            elif received is not None:
+                number = identifier[0] << 8 | identifier[1]
+                if number in received or len(received) >= most:
+                    break
+                received[number] = None
+                records.append(Accepted(message, session.client_id, number))
+                promise.messages.append((number, message))
+                acknowledge(PUBREC + identifier)
+            position = stop
+            stop += size
+            if stop > end or not data.startswith(start, position) or (gap == 3 and data[position + skip + 2]):
+                break
+        return position
 
     def _publish(self, session: Session, first: int, data: bytes, body: int, stop: int, now: int) -> None:
         """Take one PUBLISH (3.3), `data[body:stop]` after its fixed header."""
@@ -374,12 +458,11 @@ class Connection:
         """No room for a QoS 1 or 2 message: MQTT 5 is told, 3.1.1 is slowed until there is room."""
         if self.version == V5:
             self._refuse(session, qos, identifier, ReasonCode.QUOTA_EXCEEDED, Reason.QUEUE_FULL)
-        elif obstacle is session or isinstance(obstacle, Reason):
+        elif not isinstance(obstacle, Reason) and session.router.engine.pressure.hold_for(obstacle, self.channel):
+            raise _StoppedError
+        else:
             session.settlement.refuse(Reason.QUEUE_FULL)
             raise ProtocolError("no room for the message, and waiting would not make any", ReasonCode.QUOTA_EXCEEDED)
-        else:
-            session.router.engine.pressure.hold_for(obstacle, self.channel)
-            raise _StoppedError
 
     # Everything else
 

@@ -158,7 +158,9 @@ class MqttForm:
 
     def deliver(self, message: Message, sinks: Sequence[Session], now: int) -> None:
         """Encode `message` once and hand it to each session: at once, or into its queue."""
-        qos = min(message.qos, self.qos)
+        qos = message.qos
+        if qos > self.qos:
+            qos = self.qos
         if self.no_local and message.origin in sinks:
             sinks = [session for session in sinks if session is not message.origin]
             if not sinks:
@@ -175,10 +177,14 @@ class MqttForm:
                 self._forward_recorded(head + tail, message, sinks, now)
             return
         delivery = (message, qos, retain, self.identifiers)
-        head = b""
+        encoded = message.encoded
+        head = tail = b""
+        if encoded is not None and encoded[0] == self.takes and qos == message.qos:
+            _, head, tail = encoded
+        size = len(head) + len(tail) + 2
         for session in sinks:
             inflight = session.inflight
-            if len(inflight) >= session.window or session.queue:
+            if session.queue or len(inflight) >= session.window:
                 session.enqueue(delivery, now)
                 continue
             if not head:

@@ -249,7 +249,7 @@ class MqttService:
         if session is None:
             return
         self.connected -= 1
-        self.engine.pressure.drained(connection.channel)
+        self.engine.pressure.left(connection.channel)
         session.connection = None
         session.channel = self.nowhere
         session.window = 0

@@ -200,6 +200,30 @@ class Session:
             if identifier not in self.inflight:
                 return identifier
 
+    def advance(self, packet: int, identifier: int) -> bytes | None:
+        """A plain PUBACK, PUBREC, PUBREL or PUBCOMP came (`packet` is its first byte), and all is as usual: nothing to
+        record, nobody waiting. The first bytes of the answer, if there is one; None to have it looked at again.
+        """
+        if self.persistent or self.queue or self.resend or self.settlement.record is not None:
+            return None
+        if packet == 0x62:
+            received = self.received
+            return b"\x70\x02" if received is not None and received.pop(identifier, 0) is None else None
+        inflight = self.inflight
+        if identifier not in inflight:
+            return None
+        delivery = inflight[identifier]
+        if packet == 0x50:
+            if delivery is None or delivery[1] != 2:
+                return None
+            inflight[identifier] = None
+            return b"\x62\x02"
+        if (delivery is not None) if packet == 0x70 else (delivery is None or delivery[1] != 1):
+            return None
+        del inflight[identifier]
+        self.settlement.acknowledged += 1
+        return b""
+
     def acknowledge(self, packet: int, identifier: int, reason_code: int, now: int) -> bool:
         """A PUBACK, PUBREC or PUBCOMP came (`packet` is its first byte). False if it fits no delivery in that state."""
         inflight = self.inflight
