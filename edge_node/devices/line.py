@@ -24,7 +24,7 @@ class Line:
     """What a port's bytes mean.
 
     Attributes:
-        channel: where its bytes go. While it is held, the device gets no credits.
+        channel: where its bytes go. While it is held, nothing is obeyed, so nothing acknowledged: credits run out.
         device: who is there and welcome; None before that.
         counters: frames refused, and unnumbered messages dropped because the line was held.
     """
@@ -164,7 +164,6 @@ class Line:
 
     def _flush(self, now: int) -> None:
         """Give the channel what there is to write, unless it still has something: so it never holds much."""
-        self._endpoint.pause(self.channel.holds > 0, now)
         if not self.channel.size:
             data = self._endpoint.outgoing()
             if data:

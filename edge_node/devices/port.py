@@ -38,7 +38,7 @@ class Port(Channel):
     """A port that the configuration names: the channel of a line, and the file behind it while there is one.
 
     It goes on reading while it is held: a serial line has no flow control of its own, and what is not read is lost. The
-    line withholds credits instead.
+    line acknowledges nothing instead, and the credits run out.
     """
 
     __slots__ = ("_host", "_line", "_retry", "_retry_s", "_tty", "_unsent", "address")

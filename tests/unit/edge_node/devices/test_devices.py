@@ -463,6 +463,47 @@ def test_an_older_promise_is_void_once_a_newer_one_was_broken(node: Node) -> Non
     assert plug.heard[-1] == Acknowledged(2)
 
 
+def test_a_commit_for_what_the_device_was_before_it_booted_has_no_effect(node: Node) -> None:
+    node.listen("#", persistent=True)
+    plug = Plug(node, relay())
+    node.journal.late = True
+    plug.publish("a", b"1")
+    plug.pull()
+    back = Plug(node, relay(b"boot-2"))
+    node.run(1000)
+    back.pull()
+    node.commit()
+    assert node.devices.known["relay-1"].session.inbox.acknowledged == 0
+
+
+def test_a_refusal_waits_for_room_and_what_follows_waits_for_the_refusal() -> None:
+    node = Node(config=Config(max_queue_bytes=200))
+    listener = node.listen("a")
+    plug = Plug(node, relay())
+    plug.endpoint.automatic_acknowledgement = False
+    plug.subscribe("set")
+    node.publish("set", b"x" * 160)
+    plug.publish("wrong/#", b"x")
+    plug.publish("a", b"x")
+    assert plug.errors == []
+    assert listener.got == []
+    delivered = next(event for event in plug.heard if isinstance(event, Received))
+    plug.endpoint.acknowledge(delivered, node.now)
+    node.run(1000)
+    assert plug.errors == [Reason.TOPIC_INVALID]
+    assert len(listener.got) == 1
+
+
+def test_more_retained_messages_than_the_queue_holds_are_settled() -> None:
+    node = Node(DeviceLimits(max_queue_messages=4), Config(window=2))
+    for number in range(20):
+        node.publish(f"state/{number}", b"x", retain=True)
+    plug = Plug(node, relay())
+    plug.endpoint.automatic_acknowledgement = False
+    plug.subscribe("state/#")
+    assert node.engine.settlement.dropped[Loss.QUEUE_FULL] == 14  # of 20: 2 are on the line, 4 wait
+
+
 def test_a_device_that_greets_on_another_line_leaves_the_first(node: Node) -> None:
     first = Plug(node, relay())
     first.subscribe("set")

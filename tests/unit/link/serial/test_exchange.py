@@ -539,6 +539,7 @@ def test_what_was_on_the_line_before_does_not_spoil_a_frame() -> None:
     world.device.publish("a", b"1", world.now)
     world.run(0)
     assert world.house.payloads == [b"1"]
+    assert world.device.counters["retransmitted"] == 0
 
 
 def greeting(kind: type[Hello] | type[Welcome], boot_id: bytes, peer_boot_id: bytes, version: int = 1) -> bytes:
