@@ -121,7 +121,7 @@ class Observer(Observation):
         if not self.port.endpoint.confirm(self, code, tail, now):
             return False
         self._confirm_at = now + CONFIRM_INTERVAL_MS
-        self._owed = False
+        self._owed = self._owed and message is not None and not message.retain  # an event does not show the state
         self._shown = message
         return True
 

@@ -17,7 +17,7 @@ from oriole.link.coap.observation import Observation
 from oriole.link.coap.parameters import Parameters
 from oriole.link.coap.replies import Key, Replies
 from oriole.link.coap.request import Receiver, Request
-from oriole.link.coap.transmission import MESSAGE_IDS, Failure, Peer, Transmission
+from oriole.link.coap.transmission import Failure, Peer, Transmission
 from oriole.wire.coap import (
     CoapError,
     Code,
@@ -180,7 +180,7 @@ class Endpoint:
             peer = observation.peer
             peer.message_id = message_id = (peer.message_id + 1) & 0xFFFF
             observation.last_message_id = message_id
-            outgoing.append((observation.head + MESSAGE_IDS[message_id] + observation.token + tail, peer.address))
+            outgoing.append((observation.head + message_id.to_bytes(2) + observation.token + tail, peer.address))
 
     def confirm(self, observation: Observation, code: int, tail: bytes, now: int) -> bool:
         """Send one observer a confirmable notification. False, and nothing sent, while it owes us another answer."""
@@ -194,7 +194,7 @@ class Endpoint:
 
     def send(self, type: Type, code: int, token: bytes, tail: bytes, address: Hashable) -> None:
         """Send a message that nobody acknowledges, with a message ID of ours."""
-        message_id = MESSAGE_IDS[self.peer(address).next_message_id()]
+        message_id = self.peer(address).next_message_id().to_bytes(2)
         self.outgoing.append((bytes((0x40 | type << 4 | len(token), code)) + message_id + token + tail, address))
 
     def send_confirmable(self, code: int, token: bytes, tail: bytes, address: Hashable, now: int) -> None:
@@ -284,7 +284,7 @@ class Endpoint:
             self._replies.begin(key, now)
             if message.type == Type.CONFIRMABLE:
                 head = bytes((0x40 | Type.ACKNOWLEDGEMENT << 4, Code.EMPTY))
-                self.reply(key, head + MESSAGE_IDS[message.message_id], now)
+                self.reply(key, head + message.message_id.to_bytes(2), now)
         if request is None:
             return
         peer = self._peers.get(address)
@@ -325,7 +325,7 @@ class Endpoint:
             self.ignored += 1
 
     def _reset(self, message_id: int, address: Hashable) -> None:
-        self.outgoing.append((bytes((0x40 | Type.RESET << 4, Code.EMPTY)) + MESSAGE_IDS[message_id], address))
+        self.outgoing.append((bytes((0x40 | Type.RESET << 4, Code.EMPTY)) + message_id.to_bytes(2), address))
 
     # -- confirmable messages of ours --------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ class Endpoint:
     ) -> Transmission:
         message_id = peer.next_message_id()
         head = bytes((0x40 | Type.CONFIRMABLE << 4 | len(token), code))
-        return Transmission(head + MESSAGE_IDS[message_id] + token + tail, message_id, sender)
+        return Transmission(head + message_id.to_bytes(2) + token + tail, message_id, sender)
 
     def _enqueue(self, peer: Peer, transmission: Transmission, now: int) -> bool:
         if peer.outstanding is None:

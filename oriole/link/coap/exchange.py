@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oriole.link.coap.transmission import MESSAGE_IDS, Peer
+from oriole.link.coap.transmission import Peer
 from oriole.wire.coap import CoapError, Code, Message, Option, Type, encode_tail
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Exchange:
         elif not self.acknowledged:
             if wanted:
                 head = bytes((0x40 | Type.ACKNOWLEDGEMENT << 4 | len(self.token), code))
-                self._reply(head + MESSAGE_IDS[self._message_id] + self.token + tail, now)
+                self._reply(head + self._message_id.to_bytes(2) + self.token + tail, now)
             else:
                 self.acknowledge(now)
         elif wanted:
@@ -84,7 +84,7 @@ class Exchange:
         if self._confirmable and not self.acknowledged:
             self.acknowledged = True
             head = bytes((0x40 | Type.ACKNOWLEDGEMENT << 4, Code.EMPTY))
-            self._reply(head + MESSAGE_IDS[self._message_id], now)
+            self._reply(head + self._message_id.to_bytes(2), now)
 
     def _reply(self, datagram: bytes, now: int) -> None:
         self._endpoint.reply((self.address, self._message_id), datagram, now)

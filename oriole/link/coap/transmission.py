@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from oriole.link.coap.observation import Observation
     from oriole.link.coap.request import Request
 
-MESSAGE_IDS = tuple(number.to_bytes(2, "big") for number in range(1 << 16))
-"""Every message ID, ready made."""
-
 
 class Failure(Enum):
     """Why a confirmable message will not be acknowledged."""

@@ -83,6 +83,19 @@ def test_events_are_not_repeated() -> None:
     assert house.taken() == []
 
 
+def test_an_event_does_not_stand_in_for_the_state_that_is_owed() -> None:
+    house = House()
+    house.observe("a")
+    for value in (b"old", b"new"):
+        house.publish("a", value, 1, retain=True)
+    house.acknowledge(house.taken()[0])
+    house.now += 250
+    house.publish("a", b"ring", 1)
+    house.acknowledge(house.taken()[0])
+    house.wait(1_000)
+    assert [message.payload for message in house.taken()] == [b"new"]
+
+
 def test_a_retransmission_shows_the_newest_state_but_the_same_event() -> None:
     house = House()
     house.put("event", b"a value from before")
