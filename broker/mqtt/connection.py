@@ -65,6 +65,8 @@ PINGRESP = b"\xd0\x00"
 DOLLAR = ord("$")
 MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
+MOST_CHUNKS = 1024
+"""Pieces of an unfinished packet before they are joined: each costs 40 bytes beside what is in it."""
 
 
 class _StoppedError(Exception):
@@ -149,6 +151,8 @@ class Connection:
             self._chunks.append(data)
             self._missing -= len(data)
             if self._missing > 0:
+                if len(self._chunks) > MOST_CHUNKS:
+                    self._chunks[:] = [b"".join(self._chunks)]
                 return
             data = b"".join(self._chunks)
             self._chunks.clear()
@@ -367,6 +371,8 @@ class Connection:
         elif position > stop:
             raise MalformedPacket("topic longer than its packet")
         if route is None:
+            if not topic and self.version == V5:
+                raise ProtocolError("an empty topic without a topic alias")  # 3.3.2.1
             check_topic(topic)
             route = session.router.routes.resolve(topic)
         if topic.startswith(b"$"):
@@ -503,6 +509,8 @@ class Connection:
             if first != 0x50 or reason_code >= 0x80:
                 return
             answer = PUBREL
+        if not identifier:
+            raise ProtocolError("packet identifier 0")  # [MQTT-2.2.1-3]
         if known or self.version == V311:
             self._promise(session).packets.append(answer + PACKET_IDENTIFIERS[identifier])
         else:

@@ -142,7 +142,7 @@ def test_a_client_cannot_wait_for_itself() -> None:
         ring.append(client)
     publisher = bench.member("p")
     for name in ("a", "b", "c"):
-        for number in range(1, 68):
+        for number in range(1, RECEIVE_MAXIMUM_OF_3_1_1 + 4):
             publisher.send(publish(number, 1, f"to-{name}".encode()))
     for client, name in zip(ring, ("b", "c", "a"), strict=True):
         client.send(publish(1, 1, f"to-{name}".encode()))
@@ -151,7 +151,7 @@ def test_a_client_cannot_wait_for_itself() -> None:
     selfish = bench.join("s", V311, clean_start=False)
     selfish.take()
     selfish.subscribe("s", 1)
-    for number in range(1, 68):
+    for number in range(1, RECEIVE_MAXIMUM_OF_3_1_1 + 4):
         selfish.send(publish(number, 1, b"s"))
     assert selfish.closed
 

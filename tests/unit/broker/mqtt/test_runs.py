@@ -46,8 +46,16 @@ def publishes(draw: st.DrawFn) -> Publish:
 @st.composite
 def streams(draw: st.DrawFn) -> list[Packet]:
     others = st.sampled_from([PingReq(), PubRel(1), Subscribe(9, [Subscription("q/+", 1)]), Unsubscribe(9, ["q/+"])])
-    runs = st.tuples(publishes() | publishes() | others, st.integers(1, 5)).map(lambda run: [run[0]] * run[1])
+    runs = st.tuples(publishes() | publishes() | others, st.integers(1, 5), st.integers(0, 1)).map(repeated)
     return [packet for run in draw(st.lists(runs, max_size=12)) for packet in run]
+
+
+def repeated(run: tuple[Packet, int, int]) -> list[Packet]:
+    """A packet a number of times, its identifier going up by a step."""
+    packet, count, step = run
+    if not isinstance(packet, Publish) or not packet.qos:
+        return [packet] * count
+    return [replace(packet, packet_identifier=packet.packet_identifier + step * number) for number in range(count)]
 
 
 READERS = [
