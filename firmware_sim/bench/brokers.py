@@ -21,7 +21,7 @@ _START_S: Final = 20.0
 _STOP_S: Final = 10.0
 
 _MOSQUITTO_CONFIG: Final = """\
-# No log. The rest is there because QoS 1 and 2 workloads lose messages, or their connection, at the default limits.
+# No log. The limits are off because at the defaults the QoS 2 row loses messages, or its connections.
 listener {port} 127.0.0.1
 allow_anonymous true
 max_queued_messages 0

@@ -3,6 +3,7 @@
 Exit status: 0 every message arrived once, in order, unaltered; 3 some did not; 1 no verdict; 2 bad usage.
 """
 
+import signal
 import sys
 
 import msgspec
@@ -25,6 +26,7 @@ def main(argv: list[str]) -> int:
         print(f"{error}\n{USAGE}", file=sys.stderr)
         return 2
     allow_open_files()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the C loop would not notice an exception before its end
     try:
         report = generator.run()
     except (LoadError, ProcessGoneError) as error:

@@ -1,6 +1,6 @@
 """Runs of equal packets: exactly as many as a reader of single packets would find."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_sim.load.runs import PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledgements, run_length
@@ -8,6 +8,7 @@ from firmware_sim.load.runs import PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledgem
 ACKNOWLEDGEMENTS = st.sampled_from([PUBACK, PUBREC, PUBREL, PUBCOMP])
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(packets=st.lists(st.tuples(ACKNOWLEDGEMENTS, st.integers(1, 65_535)), min_size=1), cut=st.integers(0, 3))
 def test_a_run_ends_where_the_type_changes_or_the_data_ends(packets: list[tuple[int, int]], cut: int) -> None:
     data = b"".join(bytes((first, 2)) + identifier.to_bytes(2) for first, identifier in packets)
