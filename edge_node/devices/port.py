@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.channel import Channel
 from broker.listeners.host import Host
+from edge_node.devices.device import SerialDevice
 from edge_node.devices.line import Line
 from edge_node.devices.registry import Devices
 from oriole.logging import Log
@@ -41,7 +42,7 @@ class Port(Channel):
     line acknowledges nothing instead, and the credits run out.
     """
 
-    __slots__ = ("_host", "_line", "_retry", "_retry_s", "_tty", "_unsent", "address")
+    __slots__ = ("_host", "_line", "_retry", "_retry_s", "_seen", "_tty", "_unsent", "address")
 
     def __init__(self, host: Host, address: SerialPort, devices: Devices) -> None:
         super().__init__(host.engine, address.device)
@@ -52,6 +53,7 @@ class Port(Channel):
         self._unsent = b""
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = FIRST_RETRY_S
+        self._seen: SerialDevice | None = None  # whom the log last told of
 
     @property
     def line(self) -> Line:
@@ -93,6 +95,7 @@ class Port(Channel):
 
     def flush(self) -> None:
         """Write what waits, as far as the system takes it."""
+        self._tell()
         if self._tty is None:
             self.out.clear()
             self.size = 0
@@ -142,9 +145,19 @@ class Port(Channel):
     def _lost(self, why: str) -> None:
         self._shut()
         self._line.closed(self._host.now())
+        self._tell()
         if not self.closing:
             self._try_again(why)
         self._host.wake()
+
+    def _tell(self) -> None:
+        """Whoever comes or goes is a line in the log; both make the line write something."""
+        if self._line.device is not self._seen:
+            if self._seen is not None:
+                log.info("device gone", device=self._seen.name, port=self.address.device)
+            self._seen = self._line.device
+            if self._seen is not None:
+                log.info("device there", device=self._seen.name, port=self.address.device)
 
     def _shut(self) -> None:
         """Let go of the file, so that the system can give its name to whatever is plugged in next."""

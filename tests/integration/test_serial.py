@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 import tty
 from collections.abc import Callable, Iterator
@@ -26,6 +27,18 @@ from oriole.urls import SerialPort
 from oriole.wire.serial import Deliver, Reason
 
 PATIENCE_S = 20.0
+
+
+def wait_until(loop: asyncio.AbstractEventLoop, done: Callable[[], object]) -> None:
+    """Runs the loop until something is true."""
+
+    async def wait() -> None:
+        end = loop.time() + PATIENCE_S
+        while not done():
+            assert loop.time() < end, "nothing came"
+            await asyncio.sleep(0.005)
+
+    loop.run_until_complete(wait())
 
 
 class Node:
@@ -49,15 +62,7 @@ class Node:
         return message.payload if message else None
 
     def until(self, done: Callable[[], object]) -> None:
-        """Runs the loop until something is true."""
-
-        async def wait() -> None:
-            end = self.loop.time() + PATIENCE_S
-            while not done():
-                assert self.loop.time() < end, "nothing came"
-                await asyncio.sleep(0.005)
-
-        self.loop.run_until_complete(wait())
+        wait_until(self.loop, done)
 
 
 class Relay:
@@ -233,6 +238,36 @@ def test_what_is_no_tty_is_reported_not_raised(loop: asyncio.AbstractEventLoop, 
     assert node.port.line.device is None
     node.port.close()
     node.host.turn()
+
+
+@pytest.mark.interop("socat", "mosquitto_pub", "mosquitto_sub")
+def test_a_push_from_mosquitto_reaches_a_device_of_a_real_edge(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "node", tmp_path / "device"
+    socat = subprocess.Popen(["socat", f"pty,raw,echo=0,link={ours}", f"pty,raw,echo=0,link={theirs}"])
+    command = [sys.executable, "-m", "oriole", "edge", "--name", "house", "--listen", "mqtt://127.0.0.1:0"]
+    edge = subprocess.Popen([*command, "--serial", f"serial://{ours}"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert edge.stdout is not None
+        port = edge.stdout.readline().rpartition(":")[2].strip()
+        while not theirs.exists():
+            time.sleep(0.01)
+        relay = Relay(loop, os.open(theirs, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+        relay.subscribe("relay-1/set")
+        relay.publish("relay-1/state", b"off", retain=True)
+        wait_until(loop, lambda: Acknowledged(2) in relay.heard)
+        mosquitto = ["-h", "127.0.0.1", "-p", port, "-q", "1"]
+        subprocess.run(["mosquitto_pub", *mosquitto, "-t", "relay-1/set", "-m", "on"], check=True, timeout=PATIENCE_S)
+        wait_until(loop, lambda: relay.payloads == [b"on"])
+        subscribe = ["mosquitto_sub", *mosquitto, "-t", "relay-1/state", "-C", "1", "-W", "10"]
+        assert subprocess.run(subscribe, check=True, capture_output=True, timeout=PATIENCE_S).stdout == b"off\n"
+        edge.send_signal(signal.SIGTERM)
+        assert edge.wait(10) == 0
+        wait_until(loop, lambda: any(isinstance(event, Disconnected) for event in relay.heard))
+        relay.pull()
+    finally:
+        for process in (edge, socat):
+            process.kill()
+            process.communicate(timeout=10)
 
 
 @pytest.mark.interop("socat")

@@ -382,6 +382,36 @@ def test_a_full_queue_is_seen_before_anything_is_acknowledged() -> None:
     assert not node.devices.known["relay-1"].full
 
 
+def test_a_full_queue_of_a_forgotten_device_holds_nobody() -> None:
+    node = Node(DeviceLimits(max_queue_messages=4, absence_ms=5000))
+    plug = Plug(node, relay())
+    plug.subscribe("set")
+    plug.pull()
+    button = Plug(node, relay(name="button"), "port2")
+    for number in range(9):
+        button.publish("set", b"%d" % number)
+    node.run(4000)
+    assert Acknowledged(9) not in button.heard
+    node.run(5000)
+    assert Acknowledged(9) in button.heard
+
+
+def test_whoever_floods_a_slow_reader_is_held_until_it_has_caught_up(node: Node) -> None:
+    crowded = Wire(node.engine, "slow")
+
+    class Slow(Listener):
+        def deliver(self, message: Message, sinks: Sequence[Listener], now: int) -> None:
+            node.engine.pressure.refuses(crowded)
+
+    slow = Slow()
+    node.router.subscribe(b"#", slow, slow, node.now)
+    plug = Plug(node, relay())
+    plug.publish("a", b"x", qos=0)
+    assert plug.wire.holds == 1
+    node.engine.pressure.drained(crowded)
+    assert plug.wire.holds == 0
+
+
 def test_a_held_device_that_replugs_loses_and_doubles_nothing() -> None:
     node = Node(DeviceLimits(max_queue_messages=4))
     plug = Plug(node, relay())
@@ -550,6 +580,8 @@ def test_a_held_line_drops_what_has_no_number_and_counts_it(node: Node) -> None:
     plug.publish("a", b"x", qos=0)
     assert plug.line.counts()["dropped"] == 1
     plug.publish("a", b"kept")
+    node.run(100)
+    assert Acknowledged(1) not in plug.heard
     plug.wire.release()
     node.run(1000)
     assert Acknowledged(1) in plug.heard
