@@ -31,6 +31,7 @@ class Program:
         self.title = title
         self.addresses: list[str] = []
         self._log_file = log_file
+        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, *arguments: str) -> None:
         """Start `oriole ARGUMENTS` and wait for its ready line. Raises `ProgramError`."""
@@ -65,6 +66,8 @@ class Program:
 
     def usage(self) -> Usage | None:
         """CPU and memory from /proc; None when the program is gone or there is no /proc."""
+        if self._process is None:
+            return None
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
             ticks = int(fields[11]) + int(fields[12])
@@ -74,7 +77,9 @@ class Program:
         return Usage(ticks / os.sysconf("SC_CLK_TCK"), resident / 2**20)
 
     async def stop(self) -> None:
-        """Ask it to end, and end it when it does not."""
+        """Ask it to end, and end it when it does not. Without effect on what did not start."""
+        if self._process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
             try:

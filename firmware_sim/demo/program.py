@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
 
+import msgspec
+
 from firmware_sim.fleet.fleet import Fleet, FleetError
 from firmware_sim.fleet.program import replace, result_of, show, tell
 from firmware_sim.fleet.scenario import Scenario, load
@@ -27,7 +29,7 @@ MIN_SECONDS = 10.0
 CONNECTING_S = 1.5  # about what the devices take to connect
 CLOSING_S = 2.0  # waiting for what is under way, saying good-bye, writing the report
 FRAME_S = 0.25
-FAILED = 1
+FAILED, STOPPED = 1, 128 + signal.SIGTERM
 
 
 def main(argv: list[str]) -> int:
@@ -37,11 +39,15 @@ def main(argv: list[str]) -> int:
     scenario = load(Path(str(resources.files("firmware_sim") / "scenarios" / "three_houses.yaml")))
     try:
         fleet, facts = asyncio.run(_run(scenario, arguments.seed, began_s + arguments.seconds))
+    except asyncio.CancelledError:
+        return STOPPED
     except (ProgramError, FleetError, NetworkError) as error:
         print(f"oriole demo: {error}", file=sys.stderr)
         return FAILED
     result = result_of(fleet)
     show(result)
+    if arguments.json is not None:
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     arguments.report.write_text(page(result, fleet.story(), _cards(result), facts))
     print(f"report: {arguments.report.resolve()}")
     return 0 if result.accounts.is_clean else FAILED
@@ -54,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=_seconds, default=default, metavar="S", help=words)
     parser.add_argument("--seed", type=int, default=1, help="what all random choices come from (default: 1)")
     parser.add_argument("--report", type=Path, default=Path("demo-report.html"), metavar="FILE", help="the HTML report")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     return parser
 
 
@@ -65,11 +72,15 @@ def _seconds(text: str) -> float:
 
 
 async def _run(scenario: Scenario, seed: int, end_s: float) -> tuple[Fleet, list[tuple[str, str]]]:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)  # until there is a fleet to stop
     async with Network() as network, town(scenario, network) as built:
         seconds = end_s - time.monotonic() - CONNECTING_S - scenario.settle_s - CLOSING_S
         fleet = Fleet(replace(scenario, seconds=max(1.0, seconds), addresses=built.addresses), seed, network)
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
+            loop.add_signal_handler(number, fleet.stop)
         async with _shown(fleet):
             await fleet.run()
         return fleet, [(program.title, _usage(program)) for program in built.programs]

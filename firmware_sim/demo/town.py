@@ -34,8 +34,8 @@ async def town(scenario: Scenario, network: Network) -> AsyncIterator[Town]:
 
         async def start(title: str, *arguments: str) -> Program:
             program = Program(title, folder / f"{title.replace(' ', '-')}.log")
-            await program.start(*arguments)
             stack.push_async_callback(program.stop)
+            await program.start(*arguments)
             built.programs.append(program)
             return program
 

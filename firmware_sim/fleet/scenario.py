@@ -99,6 +99,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The story, in a sentence."""
     seconds: Positive = 60.0
     """How long the devices act."""
+    ready_s: Positive = 30.0
+    """How long the devices may take to connect and subscribe before the run is given up."""
     settle_s: Seconds = 1.0
     """The pause between the last subscription and the first act: subscriptions travel on beyond an edge."""
     drain_s: Seconds = 10.0

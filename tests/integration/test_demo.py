@@ -1,0 +1,75 @@
+"""`oriole demo` as a user starts it: broker, edges, cables and all, in small."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DEMO = [sys.executable, "-m", "oriole", "demo"]
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`, as far as /proc shows."""
+    children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [each for child in children for each in (child, *descendants(child))]
+
+
+@pytest.mark.timeout(90)
+def test_the_demo_loses_nothing_and_its_report_has_the_runs_figures(tmp_path: Path) -> None:
+    report, figures = tmp_path / "report.html", tmp_path / "figures.json"
+    run = subprocess.run(
+        [*DEMO, "--report", report, "--json", figures],
+        env={**os.environ, "DEMO_SECONDS": "14"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=80,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    result = json.loads(figures.read_text())
+    total = result["accounts"]["total"]
+    assert result["accounts"]["adds_up"]
+    assert (total["lost"], total["doubled"]) == (0, 0)
+    assert set(result["devices"]) == {"lamp", "watch", "thermostat", "relay", "remote", "herald"}
+    for way in ("edge → edge", "centre → edge", "edge → centre", "direct → direct", "broadcast → edge"):
+        assert result["accounts"]["ways"][way]["delivered"] > 0, way
+        assert result["latency"][way]["count"] > 0, way
+    assert result["latency"]["edge → edge"]["p50_ms"] < 40 <= result["latency"]["direct → direct"]["p50_ms"] / 2
+    assert result["answers"]["edge"]["p50_ms"] < 80 <= result["answers"]["direct"]["p50_ms"]
+    assert result["in_a_cut"], "a link was cut"
+    text = report.read_text()
+    assert str(report) in run.stdout
+    assert f"{total['due']} messages due: {total['delivered']} delivered" in text
+    latency = result["latency"]["edge → edge"]
+    assert f"<td>{latency['count']}</td><td>{latency['p50_ms']:.1f}</td>" in text
+    assert not re.search(r"https?:", text)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("after_s", "number"), [(1.5, signal.SIGTERM), (6.0, signal.SIGINT)])
+def test_stopped_early_it_leaves_nothing_behind(tmp_path: Path, after_s: float, number: signal.Signals) -> None:
+    report = tmp_path / "report.html"
+    demo = subprocess.Popen(
+        [*DEMO, "--seconds", "60", "--report", report], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    time.sleep(after_s)
+    started = descendants(demo.pid)
+    assert started
+    demo.send_signal(number)
+    output, _ = demo.communicate(timeout=20)
+    if number == signal.SIGINT:
+        assert demo.returncode == 0, output
+        assert report.exists(), "what happened until then is told"
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+def test_too_short_is_refused_before_anything_starts() -> None:
+    run = subprocess.run([*DEMO, "--seconds", "3"], capture_output=True, text=True, check=False, timeout=20)
+    assert run.returncode == 2
+    assert "between 10 and 3600" in run.stderr

@@ -1,0 +1,213 @@
+"""`oriole fleet` against a real broker, and through a relay that drops or doubles: then the verdict has to be red."""
+
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oriole.wire.mqtt import Splitter
+
+ORIOLE = [sys.executable, "-m", "oriole"]
+PUBLISH = 0x30
+
+SCENARIO = """
+name: small
+seconds: 3
+settle_s: 0.3
+drain_s: 3
+addresses: {{broker: "{mqtt}", coap: "{coap}"}}
+links: {{dsl: {{delay_ms: 10}}}}
+populations:
+  lamp: {{kind: lamp, count: 4, address: broker, every_s: 2}}
+  watch: {{kind: watch, count: 2, address: broker, every_s: 1.5, awake_s: 0.5}}
+  thermostat: {{kind: thermostat, count: 2, address: coap, every_s: 1, reads: home/lamp-1/state}}
+  switch: {{kind: remote, address: broker, every_s: 0.1, mqtt: "3.1.1", commands: [lamp, watch]}}
+  phone: {{kind: remote, address: broker, link: dsl, way: away, every_s: 0.3, qos: 2, commands: [lamp, thermostat]}}
+schedule:
+  - {{at_s: 1, cut: dsl}}
+  - {{at_s: 1.5, heal: dsl}}
+"""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[tuple[str, str]]:
+    """The addresses, MQTT and CoAP, of a broker."""
+    listen = ["--listen", "mqtt://127.0.0.1:0", "--listen", "coap://127.0.0.1:0"]
+    process = subprocess.Popen([*ORIOLE, "broker", *listen], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    mqtt, coap = process.stdout.readline().split()[-2:]
+    yield mqtt, coap
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+
+
+def run(tmp_path: Path, mqtt: str, coap: str, *more: str) -> tuple[subprocess.CompletedProcess[str], dict[str, object]]:
+    """Run the small scenario; the process and its figures."""
+    file, figures = tmp_path / "small.yaml", tmp_path / "figures.json"
+    file.write_text(SCENARIO.format(mqtt=mqtt, coap=coap))
+    process = subprocess.run(
+        [*ORIOLE, "fleet", "run", file, "--json", figures, *more],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=40,
+    )
+    return process, json.loads(figures.read_text()) if figures.exists() else {}
+
+
+def test_every_message_is_accounted_for(broker: tuple[str, str], tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    process, result = run(tmp_path, *broker, "--report", str(report))
+    assert process.returncode == 0, process.stdout + process.stderr
+    accounts = result["accounts"]
+    assert isinstance(accounts, dict)
+    assert accounts["adds_up"]
+    assert accounts["total"]["due"] > 100
+    assert accounts["orders"] == accounts["orders_confirmed"] > 30
+    assert result["devices"] == {"lamp": 4, "watch": 2, "thermostat": 2, "remote": 2}
+    assert report.read_text().startswith("<!doctype html>")
+
+
+def test_one_seed_plans_the_same_orders(broker: tuple[str, str], tmp_path: Path) -> None:
+    orders = [run(tmp_path, *broker, "--seed", seed)[1]["accounts"]["orders"] for seed in ("5", "5")]  # type: ignore[index]
+    assert orders[0] == orders[1]
+
+
+class FaultyRelay:
+    """Carries MQTT to `port`; of what comes back, every tenth PUBLISH is dropped or doubled."""
+
+    def __init__(self, port: int, copies: int) -> None:
+        self._port = port
+        self._copies = copies
+        self._seen = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        serving = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, "127.0.0.1", 0), self._loop)
+        self._server = serving.result(5)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await asyncio.gather(self._up(reader, there_writer), self._down(there_reader, writer))
+        writer.transport.abort()
+        there_writer.transport.abort()
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        splitter = Splitter(1 << 20)
+        while data := await reader.read(65536):
+            for first, body in splitter.split(data):
+                assert len(body) < 128 * 128
+                length = bytes([len(body)]) if len(body) < 128 else bytes([len(body) % 128 | 128, len(body) // 128])
+                self._seen += (first & 0xF0) == PUBLISH
+                faulty = (first & 0xF0) == PUBLISH and self._seen % 10 == 0
+                writer.write((bytes([first]) + length + body) * (self._copies if faulty else 1))
+        writer.close()
+
+
+@pytest.mark.parametrize(("copies", "fault"), [(0, "lost"), (2, "doubled")])
+def test_a_relay_that_drops_or_doubles_turns_the_verdict_red(
+    broker: tuple[str, str], tmp_path: Path, copies: int, fault: str
+) -> None:
+    mqtt, coap = broker
+    with FaultyRelay(int(mqtt.rpartition(":")[2]), copies) as port:
+        process, result = run(tmp_path, f"mqtt://127.0.0.1:{port}", coap)
+    assert process.returncode == 1, process.stdout + process.stderr
+    accounts = result["accounts"]
+    assert isinstance(accounts, dict)
+    assert accounts["adds_up"], "even then"
+    assert accounts["total"][fault] > 0
+    assert any(text.startswith(f"{fault}: no.") for text in accounts["faults"])
+
+
+def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Path) -> None:
+    file, report = tmp_path / "small.yaml", tmp_path / "report.html"
+    file.write_text(SCENARIO.format(mqtt=broker[0], coap=broker[1]))
+    command = [*ORIOLE, "fleet", "run", file, "--seconds", "60", "--report", report]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    while "running" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=15)
+    assert process.returncode == 0, output
+    assert "0 lost" in output
+    assert report.exists()
+
+
+def test_a_broken_file_is_refused_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(
+        SCENARIO.format(mqtt="mqtt://127.0.0.1", coap="coap://127.0.0.1").replace("kind: watch", "kind: clock")
+    )
+    process = subprocess.run([*ORIOLE, "fleet", "run", file], capture_output=True, text=True, check=False, timeout=20)
+    assert process.returncode == 2
+    assert process.stderr.startswith("oriole fleet: ")
+    assert "line 10: `populations.watch`: there is no kind `clock`" in process.stderr
+
+
+def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "nobody.yaml"
+    population = "populations: {lamp: {kind: lamp, address: b}}"
+    file.write_text(f"{{name: nobody, ready_s: 1, addresses: {{b: 'mqtt://127.0.0.1:1'}}, {population}}}")
+    process = subprocess.run([*ORIOLE, "fleet", "run", file], capture_output=True, text=True, check=False, timeout=20)
+    assert process.returncode == 1
+    assert re.search(r"1 of 1 devices did not get ready, lamp-1 among them .*refused", process.stderr)
+
+
+def test_a_lamp_by_hand(broker: tuple[str, str]) -> None:
+    lamp = subprocess.Popen([*ORIOLE, "fleet", "device", "lamp", broker[0]], stdout=subprocess.PIPE, text=True)
+    assert lamp.stdout is not None
+    assert lamp.stdout.readline() == "> home/lamp/state no. 1\n"
+    order = '{"on": true, "brightness": 7}'
+    subprocess.run([*ORIOLE, "pub", "--url", f"{broker[0]}/home/lamp/set", "-m", order], check=True, timeout=10)
+    assert lamp.stdout.readline() == f"< home/lamp/set {order}\n"
+    lamp.send_signal(signal.SIGINT)
+    output, _ = lamp.communicate(timeout=10)
+    assert "lamp: sent 1, accepted 1, received 1" in output
+    assert lamp.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["toaster", "mqtt://127.0.0.1"], "there is no kind `toaster`"),
+        (["lamp", "coap://127.0.0.1"], "a lamp speaks mqtt://, not coap://"),
+        (["lamp", "127.0.0.1"], "no URL"),
+    ],
+)
+def test_a_device_that_cannot_be_is_refused(arguments: list[str], message: str) -> None:
+    process = subprocess.run([*ORIOLE, "fleet", "device", *arguments], capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert message in process.stderr
