@@ -7,6 +7,7 @@ from unit.broker.mqtt.harness import Bench, Client
 
 from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES, PATIENCE_MS
 from broker.core.settlement import Reason
+from broker.mqtt.service import RECEIVE_MAXIMUM_OF_3_1_1
 from oriole.wire.mqtt import (
     V5,
     V311,
