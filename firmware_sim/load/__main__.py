@@ -1,4 +1,4 @@
-"""`python -m firmware_sim.load HOST PORT [pid=PID] [loop=C|Python] [key=value ...]`: one run, one line of JSON.
+"""`python -m firmware_sim.load HOST PORT [pid=PID] [loop=Python] [key=value ...]`: one run, one line of JSON.
 
 Exit status: 0 every message arrived once, in order, unaltered; 3 some did not; 1 no verdict; 2 bad usage.
 """
@@ -11,17 +11,21 @@ import msgspec
 from firmware_sim.load import Generator, LoadError, ProcessGoneError, Workload
 from firmware_sim.load.process import allow_open_files
 
-USAGE = "usage: python -m firmware_sim.load HOST PORT [pid=PID] [loop=C|Python] [key=value ...]"
+_PYTHON = "loop=Python"
+USAGE = "usage: python -m firmware_sim.load HOST PORT [pid=PID] [loop=Python] [key=value ...]"
 
 
 def main(argv: list[str]) -> int:
     """Run the workload of the arguments; returns the exit status."""
+    if len(argv) < 2:
+        print(USAGE, file=sys.stderr)
+        return 2
+    host, port, *words = argv
+    options = [word for word in words if word.startswith("pid=") or word == _PYTHON]
     try:
-        host, port, *words = argv
-        options = dict(word.split("=") for word in words if word.startswith(("pid=", "loop=")))
-        workload = Workload.parse(word for word in words if word.partition("=")[0] not in options)
-        pid = int(options["pid"]) if "pid" in options else None
-        generator = Generator((host, int(port)), workload, pid, native=options.get("loop") != "Python")
+        workload = Workload.parse(word for word in words if word not in options)
+        pid = next((int(word.removeprefix("pid=")) for word in options if word != _PYTHON), None)
+        generator = Generator((host, int(port)), workload, pid, native=_PYTHON not in options)
     except ValueError as error:
         print(f"{error}\n{USAGE}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 Linux only: epoll and /proc.
 """
 
+from contextlib import closing
 from typing import Final
 
 from firmware_sim.load.crowd import Crowd
@@ -42,12 +43,12 @@ class Generator:
             crowd.connect()
             connected = Reading.take(self._pid)
             loop = NativeLoop(library, crowd, self._workload) if library else PythonLoop(crowd, self._workload)
-            loop.serve(self._workload.hold)
-            held = Reading.take(self._pid)
-            loop.drive()
-            done = Reading.take(self._pid)
-            loop.serve(_LINGER_S)
-            loop.close()
+            with closing(loop):
+                loop.serve(self._workload.hold)
+                held = Reading.take(self._pid)
+                loop.drive()
+                done = Reading.take(self._pid)
+                loop.serve(_LINGER_S)
         finally:
             crowd.close()
         return self._report(crowd, loop, connected.since(began), held.since(connected), done.since(held))

@@ -79,7 +79,7 @@ class _Run(ctypes.Structure):
 
 
 def compiled() -> ctypes.CDLL | None:
-    """The library, compiled now if its source is new; None where there is no `cc` or it fails."""
+    """The library, compiled now if its source is new; None where there is no `cc`, or no place to keep it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "oriole")
     source = _SOURCE.read_bytes()
     library = cache / f"load-{platform.machine()}-{hashlib.sha256(source).hexdigest()[:16]}.so"

@@ -63,11 +63,9 @@ class Subscriber:
             return packet_end
         count = 1
         if len(data) - packet_end >= packet_bytes:
-            header, publisher_field = (
-                range(body - start),
-                range(identity - start + 4, identity - start + IDENTITY_BYTES),
-            )
-            count = run_length(data, start, packet_bytes, (*header, *publisher_field))
+            publisher_at = identity - start + 4
+            columns = (*range(body - start), *range(publisher_at, publisher_at + 4))
+            count = run_length(data, start, packet_bytes, columns)
         if not self._take(stream, data, start, count, now):
             for position in range(start, start + count * packet_bytes, packet_bytes):
                 if not self._take(stream, data, position, 1, now):
