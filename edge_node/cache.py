@@ -12,13 +12,14 @@ from typing import Any
 from broker.core.message import Message
 from broker.core.router import Router
 from broker.core.routes import ANY_FORMAT
+from broker.core.sink import OneByOne
 from broker.core.topics import TopicTree
 
 MOST_PER_TOPIC = 16
 """Held pushes of one topic; the oldest goes first. A device that comes late wants the latest, not a history."""
 
 
-class _HeldForm:
+class _HeldForm(OneByOne):
     """The cache's form. Plain QoS 0 packets say neither lifetime nor key, so any bytes may pass it by."""
 
     takes = ANY_FORMAT

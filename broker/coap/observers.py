@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from broker.coap.representation import NOTHING_YET, Representation
 from broker.core.message import Message
 from broker.core.settlement import Outcome, Reason
+from broker.core.sink import OneByOne
 from oriole.link.coap import Failure, Observation, Peer
 from oriole.wire.coap import Code, Option, Type, encode_tail, encode_uint
 
@@ -145,7 +146,7 @@ class Observer(Observation):
                 settlement.record(message, self, outcome, reason, now)
 
 
-class Notification:
+class Notification(OneByOne):
     """The form of all observers behind one port: a message is encoded once for them."""
 
     takes: int = 0

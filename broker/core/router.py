@@ -5,7 +5,7 @@ A session holds its router; tenants, later, are more routers. The router knows s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from broker.core.engine import Engine
@@ -123,6 +123,18 @@ class Router:
                 self.engine.promises.records.append(Accepted(message))
         for group in route.groups:
             group.form.deliver(message, group.sinks, now)
+
+    def deliver_all(self, messages: Sequence[Message], route: Route, now: int) -> None:
+        """`deliver` for messages with QoS > 0 on one topic that came together, none of them retained."""
+        order = self.order
+        for message in messages:
+            order += 1
+            message.order = order
+        self.order = order
+        if route.persistent and messages[0].qos == 1:
+            self.engine.promises.records += [Accepted(message) for message in messages]
+        for group in route.groups:
+            group.form.deliver_all(messages, group.sinks, now)
 
     def late(self, filter: bytes, now: int) -> Iterator[Message]:
         """What a new subscription to `filter` gets of what was published before: retained state and held pushes."""

@@ -37,5 +37,23 @@ class Form(Protocol):
     def deliver(self, message: Message, sinks: Sequence[Any], now: int) -> None:
         """Hand `message` to each of `sinks`; every (message, sink) is settled exactly once, now or later."""
 
+    def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Any], now: int) -> None:
+        """The same for messages on one topic that came together, none of them retained."""
+
     def forward(self, packets: bytes, count: int, sinks: Sequence[Any], now: int) -> None:
         """Hand on `count` whole QoS 0 PUBLISH packets of a format in `takes`, as they came."""
+
+
+class OneByOne:
+    """A form that gains nothing from messages that come together."""
+
+    __slots__ = ()
+
+    def deliver(self, message: Message, sinks: Sequence[Any], now: int) -> None:
+        """See `Form`."""
+        raise NotImplementedError
+
+    def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Any], now: int) -> None:
+        """See `Form`."""
+        for message in messages:
+            self.deliver(message, sinks, now)

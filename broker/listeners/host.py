@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from broker.core.engine import Engine
 from broker.core.questions import Question, Verdict
+from oriole.logging import Log
+
+log = Log("host")
 
 Decide = Callable[[Question], Verdict | Awaitable[Verdict]]
 
@@ -25,12 +28,13 @@ class Host:
         decide: answers admission and permission questions, at once or later.
     """
 
-    __slots__ = ("_armed_at", "_decide", "_scheduled", "_tasks", "_timer", "engine", "loop")
+    __slots__ = ("_armed_at", "_decide", "_now", "_scheduled", "_tasks", "_timer", "engine", "loop")
 
     def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, decide: Decide) -> None:
         self.engine = engine
         self.loop = loop
         self._decide = decide
+        self._now = 0
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = 0
@@ -38,7 +42,8 @@ class Host:
 
     def now(self) -> int:
         """The engine's time: milliseconds on a clock that never goes back."""
-        return int(self.loop.time() * 1000)
+        self._now = int(self.loop.time() * 1000)
+        return self._now
 
     def wake(self) -> None:
         """The engine was given something: let it have its turn after everybody else who is readable now."""
@@ -50,10 +55,12 @@ class Host:
         """Answer questions, commit, write, and set the alarm for the next deadline."""
         self._scheduled = False
         engine = self.engine
-        now = self.now()
-        if engine.questions:
+        now = self._now  # read when the first bytes of this turn came
+        while engine.questions:
             self._answer(now)
         engine.turn(now)
+        if engine.questions:  # brought up by channels that went on
+            self.wake()
         at = engine.next_deadline()
         if at is not None and (self._timer is None or at < self._armed_at):
             self._arm(at)
@@ -72,7 +79,10 @@ class Host:
     def _answer(self, now: int) -> None:
         questions, self.engine.questions = self.engine.questions, []
         for question in questions:
-            verdict = self._decide(question)
+            try:
+                verdict = self._decide(question)
+            except Exception as error:  # whatever a foreign authority raises
+                verdict = self._fail_closed(error)
             if inspect.isawaitable(verdict):
                 task = self.loop.create_task(self._answer_later(question.ticket, verdict))
                 self._tasks.add(task)
@@ -81,8 +91,16 @@ class Host:
                 self.engine.verdict(question.ticket, verdict, now)
 
     async def _answer_later(self, ticket: int, verdict: Awaitable[Verdict]) -> None:
-        self.engine.verdict(ticket, await verdict, self.now())
+        try:
+            answer = await verdict
+        except Exception as error:  # whatever a foreign authority raises
+            answer = self._fail_closed(error)
+        self.engine.verdict(ticket, answer, self.now())
         self.wake()
+
+    def _fail_closed(self, error: Exception) -> Verdict:
+        log.error("no verdict, which is a refusal", reason=repr(error))
+        return Verdict(False)
 
     def close(self) -> None:
         """No more timer; answers on their way are dropped."""

@@ -17,11 +17,12 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pressure import MOST_BYTES
 from broker.core.questions import Action
-from broker.core.records import Accepted
 from broker.core.routes import Route
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
 from broker.mqtt import nodes, subscribing
+from broker.mqtt.acknowledgements import PUBACK, PUBCOMP, PUBREC, PUBREL, Acknowledgements
+from broker.mqtt.bursts import take_acknowledgements, take_publishes
 from broker.mqtt.forms import PACKET_IDENTIFIERS, read_header
 from broker.mqtt.session import MOST_PERMISSIONS
 from oriole.link.uplink import Stamp
@@ -54,10 +55,6 @@ if TYPE_CHECKING:
     from broker.mqtt.service import MqttService
     from broker.mqtt.session import Session
 
-PUBACK = b"\x40\x02"
-PUBREC = b"\x50\x02"
-PUBREL = b"\x62\x02"
-PUBCOMP = b"\x70\x02"
 FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 """First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
 NO_STAMP = Stamp()
@@ -71,40 +68,6 @@ MOST_CHUNKS = 1024
 
 class _StoppedError(Exception):
     """Handling cannot go past this packet now; the channel has been held by whoever raises it."""
-
-
-class Acknowledgements:
-    """What one read promised: QoS 2 messages to route and acknowledgement packets, in order, once it is committed."""
-
-    __slots__ = ("connection", "late", "messages", "packets", "session")
-
-    def __init__(self, connection: Connection, session: Session) -> None:
-        self.connection = connection
-        self.session = session
-        self.packets: list[bytes] = []
-        self.messages: list[tuple[int, Message]] = []
-        self.late: list[subscribing.Late] = []
-
-    def kept(self, now: int) -> None:
-        """Route what came by QoS 2, then acknowledge, if the client is still there."""
-        router = self.session.router
-        for _, message in self.messages:
-            router.publish(message, now)
-        connection = self.connection
-        if connection.session is self.session:
-            connection.channel.send(b"".join(self.packets))
-            connection.settle_unkept(len(self.packets))
-            if self.late:
-                subscribing.deliver_late(self.session, self.late, now)
-
-    def broken(self, now: int) -> None:
-        """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close."""
-        received = self.session.received
-        for identifier, _ in self.messages:
-            if received is not None:
-                received.pop(identifier, None)
-        if self.connection.session is self.session:
-            self.connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
 
 
 class Connection:
@@ -234,27 +197,29 @@ class Connection:
                     continue
             elif (first == 0x32 or first == 0x34) and length > 4 and free:
                 after = body + 2 + (data[body] << 8) + data[body + 1]
-                route = cached.get(data[body + 2 : after])
+                topic = data[body + 2 : after]
+                route = cached.get(topic)
                 if (
                     route is not None
                     and data[body + 2] != DOLLAR
                     and (after + 2 < stop and not data[after + 2] if properties else after + 2 <= stop)
                 ):
-                    through = self._burst(session, data, position, body, after, stop, end, route, now)
-                    if through != position:
-                        position = through
+                    taken = take_publishes(
+                        session, self._promise(session), data, position, topic, after, stop, route, now
+                    )
+                    if taken != position:
+                        position = taken
                         continue
             kind = first >> 4
             try:
                 if kind == 3:
                     self._publish(session, first, data, body, stop, now)
                 elif length == 2 and first in FOUR_BYTE_PACKETS:
-                    identifier = data[body] << 8 | data[body + 1]
-                    answer = session.advance(first, identifier)
-                    if answer:
-                        self._promise(session).packets.append(answer + PACKET_IDENTIFIERS[identifier])
-                    elif answer is None:
-                        self._progress(session, first, identifier, 0, now)
+                    taken = take_acknowledgements(session, self._promise(session), data, position)
+                    if taken != position:
+                        position = taken
+                        continue
+                    self._progress(session, first, data[body] << 8 | data[body + 1], 0, now)
                 else:
                     self._packet(session, first, data[body:stop], now)
             except _StoppedError:
@@ -266,67 +231,6 @@ class Connection:
         return data[position:] if position else data
 
     # PUBLISH
-
-    def _burst(
-        self,
-        session: Session,
-        data: bytes,
-        position: int,
-        body: int,
-        after: int,
-        stop: int,
-        end: int,
-        route: Route,
-        now: int,
-    ) -> int:
-        """Take plain QoS 1 or 2 packets that are alike in topic, length and flags, beginning at `position`.
-
-        `after` is where the first one's topic ends, `stop` where it ends. Returns where they end: at the first packet
-        that is not alike, or not to be accepted as a matter of course.
-        """
-        start = data[position:after]
-        topic = data[body + 2 : after]
-        size = stop - position
-        skip = after - position
-        gap = 3 if self.version == V5 else 2
-        plain = 1 << self.version
-        router = session.router
-        qos = start[0] >> 1 & 3
-        records = router.engine.promises.records
-        promise = self._promise(session)
-        acknowledge = promise.packets.append
-        groups = route.groups
-        received = session.received
-        if received is None and qos == 2:
-            received = session.received = {}
-        most = session.limits.receive_maximum
-        while not router.full_sinks:
-            identifier = data[position + skip : position + skip + 2]
-            if identifier == b"\0\0":
-                break
-            message = Message(topic, data[position + skip + gap : stop], qos, False, None, session)
-            message.encoded = (plain, start, data[position + skip + 2 : stop])
-            if qos == 1:
-                router.order += 1
-                message.order = router.order
-                if route.persistent:
-                    records.append(Accepted(message))
-                for group in groups:
-                    group.form.deliver(message, group.sinks, now)
-                acknowledge(PUBACK + identifier)
-            elif received is not None:
-                number = identifier[0] << 8 | identifier[1]
-                if number in received or len(received) >= most:
-                    break
-                received[number] = None
-                records.append(Accepted(message, session.client_id, number))
-                promise.messages.append((number, message))
-                acknowledge(PUBREC + identifier)
-            position = stop
-            stop += size
-            if stop > end or not data.startswith(start, position) or (gap == 3 and data[position + skip + 2]):
-                break
-        return position
 
     def _publish(self, session: Session, first: int, data: bytes, body: int, stop: int, now: int) -> None:
         """Take one PUBLISH (3.3), `data[body:stop]` after its fixed header."""
@@ -383,18 +287,19 @@ class Connection:
             return
         router = session.router
         message = Message(topic, data[position:stop], qos, first & 1 == 1, header, session, expires_at)
-        if session.node is not None and stamp.sequence and qos:
+        if self.service.name in stamp.path:  # it was here: taken, so that nobody sends it again, and passed on no more
+            self._refuse(session, qos, identifier, ReasonCode.SUCCESS, Reason.LOOP)
+            return
+        if session.node is not None and stamp.sequence and qos == 1:
             self._numbered(session, message, stamp, identifier, route)
             return
         if qos == 0:
             router.deliver(message, route, now)
             return
         if qos == 2:
-            if session.received is None:
-                session.received = {}
-            received = session.received
+            received = session.received_identifiers()
             if identifier in received:
-                self._promise(session).packets.append(PUBREC + PACKET_IDENTIFIERS[identifier])
+                self._promise(session).answer(PUBREC + PACKET_IDENTIFIERS[identifier])
                 return
             if len(received) >= session.limits.receive_maximum and self.version == V5:
                 raise ProtocolError("more than Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
@@ -408,33 +313,28 @@ class Connection:
             promise = self._promise(session)
         if qos == 1:
             router.deliver(message, route, now)
-            promise.packets.append(PUBACK + PACKET_IDENTIFIERS[identifier])
-        elif session.received is not None:
-            session.received[identifier] = None
-            router.engine.promises.records.append(Accepted(message, session.client_id, identifier))
-            promise.messages.append((identifier, message))
-            promise.packets.append(PUBREC + PACKET_IDENTIFIERS[identifier])
+            promise.answer(PUBACK + PACKET_IDENTIFIERS[identifier])
+        else:
+            received[identifier] = None
+            promise.receive([message], [PACKET_IDENTIFIERS[identifier]])
 
     def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route) -> None:
         """A message of another node, which knows by its number whether it was here before."""
-        router = session.router
-        obstacle = router.obstacle(message, route) if router.full_sinks or message.retain else None
-        if obstacle is not None:
-            self._obstructed(session, 1, identifier, obstacle)
-            return
-        self._hand_over_promises()
-        assert session.node is not None
-        arrival = nodes.receive(self, session, message, stamp, identifier, session.node)
-        router.engine.promises.made.append(arrival)
+        arrival = nodes.receive(self, session, message, stamp, identifier, route)
+        if isinstance(arrival, nodes.Arrival):
+            self._hand_over_promises()
+            session.router.engine.promises.made.append(arrival)
+        else:
+            self._obstructed(session, 1, identifier, arrival)
 
     def _hand_over_promises(self) -> None:
         """What this read promised now waits for the end of the turn, even if the read ended in an error."""
         promise = self._acknowledgements
-        if promise is None:
+        if promise is None or not promise.count:
             return
         self._acknowledgements = None
         self.service.engine.promises.made.append(promise)
-        self._unkept += len(promise.packets)
+        self._unkept += promise.count
         if self._unkept > MOST_UNKEPT and not self._unkept_held:
             self._unkept_held = True
             self.channel.hold()
@@ -458,7 +358,7 @@ class Connection:
             answer = (PUBACK if qos == 1 else PUBREC) + PACKET_IDENTIFIERS[identifier]
             if self.version == V5:
                 answer = bytes((answer[0], 3)) + PACKET_IDENTIFIERS[identifier] + bytes((code,))
-            self._promise(session).packets.append(answer)
+            self._promise(session).answer(answer)
 
     def _obstructed(self, session: Session, qos: int, identifier: int, obstacle: Sink | Reason) -> None:
         """No room for a QoS 1 or 2 message: MQTT 5 is told, 3.1.1 is slowed until there is room."""
@@ -482,10 +382,10 @@ class Connection:
             self._permit_filters(session, packet)
             promise = self._promise(session)
             answer, late = subscribing.subscribe(session, packet, now)
-            promise.packets.append(answer)
+            promise.answer(answer)
             promise.late += late
         elif isinstance(packet, Unsubscribe):
-            self._promise(session).packets.append(subscribing.unsubscribe(session, packet, now))
+            self._promise(session).answer(subscribing.unsubscribe(session, packet, now))
         elif isinstance(packet, Disconnect):
             self.service.left(self, packet, now)
         elif isinstance(packet, Connect):
@@ -512,10 +412,10 @@ class Connection:
         if not identifier:
             raise ProtocolError("packet identifier 0")  # [MQTT-2.2.1-3]
         if known or self.version == V311:
-            self._promise(session).packets.append(answer + PACKET_IDENTIFIERS[identifier])
+            self._promise(session).answer(answer + PACKET_IDENTIFIERS[identifier])
         else:
             code = bytes((ReasonCode.PACKET_IDENTIFIER_NOT_FOUND,))
-            self._promise(session).packets.append(bytes((answer[0], 3)) + PACKET_IDENTIFIERS[identifier] + code)
+            self._promise(session).answer(bytes((answer[0], 3)) + PACKET_IDENTIFIERS[identifier] + code)
 
     # Questions
 

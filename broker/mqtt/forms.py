@@ -176,35 +176,61 @@ class MqttForm:
             else:
                 self._forward_recorded(head + tail, message, sinks, now)
             return
-        delivery = (message, qos, retain, self.identifiers)
-        encoded = message.encoded
-        head = tail = b""
-        if encoded is not None and encoded[0] == self.takes and qos == message.qos:
-            _, head, tail = encoded
-        size = len(head) + len(tail) + 2
+        self._owe((message,), qos, retain, sinks, now)
+
+    def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Session], now: int) -> None:
+        """The same for messages on one topic that came together, none of them retained."""
+        qos = min(messages[0].qos, self.qos)
+        if qos and not self.no_local:
+            self._owe(messages, qos, False, sinks, now)
+            return
+        for message in messages:
+            self.deliver(message, sinks, now)
+
+    def _owe(self, messages: Sequence[Message], qos: int, retain: bool, sinks: Sequence[Session], now: int) -> None:
+        """Owe QoS 1 or 2 messages to sessions: sent as far as each one's window goes, queued beyond it."""
+        identifiers = self.identifiers
+        deliveries = [(message, qos, retain, identifiers) for message in messages]
+        packets: list[tuple[bytes, bytes]] = []
         for session in sinks:
             inflight = session.inflight
-            if session.queue or len(inflight) >= session.window:
-                session.enqueue(delivery, now)
-                continue
-            if not head:
-                head, tail = self.encode(message, qos, retain, self.identifiers, now)
-                size = len(head) + len(tail) + 2
-                if self.max_packet_bytes and size > self.max_packet_bytes:
-                    self.too_large(message, (session,), now)
-                    head = b""
+            room = 0 if session.queue else session.window - len(inflight)
+            if room < len(deliveries):
+                for delivery in deliveries[max(room, 0) :]:
+                    session.enqueue(delivery, now)
+                if room <= 0:
                     continue
-            identifier = session.last_identifier + 1
-            if identifier > 0xFFFF or identifier in inflight:
-                identifier = session.free_identifier()
-            session.last_identifier = identifier
-            inflight[identifier] = delivery
+            if not packets:
+                packets = [self._packet(delivery, now) for delivery in deliveries]
             channel = session.channel
             out = channel.out
             if not out:
                 channel.engine.dirty.append(channel)
-            out += (head, PACKET_IDENTIFIERS[identifier], tail)
+            size = 0
+            identifier = session.last_identifier
+            for delivery, (head, tail) in zip(deliveries[:room], packets, strict=False):
+                if not head:
+                    session.lose(delivery[0], Reason.TOO_LARGE, now)
+                    continue
+                identifier += 1
+                if identifier > 0xFFFF or identifier in inflight:
+                    identifier = session.free_identifier(identifier)
+                inflight[identifier] = delivery
+                out += (head, PACKET_IDENTIFIERS[identifier], tail)
+                size += len(head) + len(tail) + 2
+            session.last_identifier = identifier
             channel.size += size
+
+    def _packet(self, delivery: Delivery, now: int) -> tuple[bytes, bytes]:
+        """The bytes before and after the packet identifier; none before it means that these clients do not take it."""
+        message, qos, retain, identifiers = delivery
+        encoded = message.encoded
+        if encoded is not None and encoded[0] == self.takes and qos == message.qos and not retain:
+            return encoded[1], encoded[2]
+        head, tail = self.encode(message, qos, retain, identifiers, now)
+        if self.max_packet_bytes and len(head) + len(tail) + 2 > self.max_packet_bytes:
+            return b"", b""
+        return head, tail
 
     def _forward_recorded(self, packet: bytes, message: Message, sinks: Sequence[Session], now: int) -> None:
         """`forward`, with a record for each session of how the delivery ended."""

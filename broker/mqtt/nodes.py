@@ -7,17 +7,20 @@ SUBSCRIBE end with a mark, so that what is missing is known to be deleted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
 from broker.core.records import Accepted
 from broker.core.settlement import Reason
 from broker.mqtt.forms import MqttForm, publish_properties, read_header
-from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp, StampError
+from oriole.link.uplink import SNAPSHOT_END, Stamp, StampError
 from oriole.link.uplink.stamps import without_stamps
 from oriole.wire.mqtt import V5, Properties, ProtocolError, PubAck, encode
 
 if TYPE_CHECKING:
+    from broker.core.routes import Route
+    from broker.core.sink import Sink
     from broker.mqtt.connection import Connection
     from broker.mqtt.session import Session
 
@@ -46,6 +49,10 @@ class NodeForm(MqttForm):
         """The same for another subscription; never more than QoS 1."""
         return NodeForm(self.name, min(qos, 1), no_local, retain_as_published, identifiers, self.max_packet_bytes)
 
+    def deliver(self, message: Message, sinks: Sequence[Session], now: int) -> None:
+        """A retained value waits for the node like a QoS 1 message: both sides must end with the same one."""
+        super().deliver(_kept(message) if message.retain and not message.qos else message, sinks, now)
+
     def properties(self, message: Message, identifiers: tuple[int, ...], now: int) -> bytes:
         """The message's own properties and its stamp."""
         path = (*(message.header.node_path if message.header is not None else ()), self.name)
@@ -56,33 +63,50 @@ class NodeForm(MqttForm):
 class Arrival:
     """A numbered message of a node: routed and acknowledged, with its place in the order, once it is recorded."""
 
-    __slots__ = ("connection", "identifier", "message", "session", "stamp")
+    __slots__ = ("connection", "identifier", "message", "repeat", "session", "stamp")
 
     def __init__(
-        self, connection: Connection, session: Session, identifier: int, stamp: Stamp, message: Message | None
+        self,
+        connection: Connection,
+        session: Session,
+        identifier: int,
+        stamp: Stamp,
+        message: Message,
+        repeat: bool,
     ) -> None:
         self.connection = connection
         self.session = session
         self.identifier = identifier
         self.stamp = stamp
         self.message = message
+        self.repeat = repeat
 
     def kept(self, now: int) -> None:
         """Route it, unless it is a repeat, and acknowledge."""
         message = self.message
-        pairs: list[tuple[str, str]] = []
-        if message is not None:
+        if not self.repeat:
             self.session.router.publish(message, now)
-            if message.retain:
-                pairs = Stamp(order=message.order).pairs()
+        order = self._order(now) if message.retain else 0
         if self.connection.session is self.session:
+            pairs = Stamp(order=order).pairs()
             answer = PubAck(self.identifier, properties=Properties(user_property=pairs))
             self.connection.channel.send(encode(answer, V5))
+
+    def _order(self, now: int) -> int:
+        """The place of a retained value. Of a repeat, that of what the node set last; 0 where somebody else did since:
+        that value is on its way to the node, and has the higher place."""
+        message, peer = self.message, self.session.node
+        if not self.repeat:
+            return message.order
+        kept = self.session.router.retained.get(message.topic, now)
+        if kept is None or kept.header is None or peer is None or kept.header.node_path[-1:] != (peer.name,):
+            return 0
+        return kept.order
 
     def broken(self, now: int) -> None:
         """It was not recorded: the repeat is new."""
         peer = self.session.node
-        if peer is not None and self.message is not None:
+        if peer is not None and not self.repeat:
             self.session.service.marks.withdraw(peer.epoch, self.stamp.traffic_class, self.stamp.sequence)
         if self.connection.session is self.session:
             self.connection.end(now)
@@ -100,18 +124,22 @@ def read_stamped(session: Session, properties: Properties) -> tuple[Header | Non
 
 
 def receive(
-    connection: Connection, session: Session, message: Message, stamp: Stamp, identifier: int, peer: Greeting
-) -> Arrival:
-    """Take a numbered message of a node; the promise to acknowledge it."""
-    service = session.service
-    if not service.marks.is_new(peer.epoch, stamp.traffic_class, stamp.sequence):
-        return Arrival(connection, session, identifier, stamp, None)
-    if service.name in stamp.path:
-        session.settlement.drop(Reason.LOOP)
-        return Arrival(connection, session, identifier, stamp, None)
-    message.qos = stamp.qos or message.qos
-    service.engine.promises.records.append(Accepted(message, session.client_id))
-    return Arrival(connection, session, identifier, stamp, message)
+    connection: Connection, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route
+) -> Arrival | Sink | Reason:
+    """Take a numbered message of a node: the promise to acknowledge it, or what stands in its way."""
+    service, peer = session.service, session.node
+    assert peer is not None
+    marks, number = service.marks, (peer.epoch, stamp.traffic_class, stamp.sequence)
+    repeat = marks.is_repeat(*number)
+    if not repeat:
+        obstacle = Reason.QUEUE_FULL if marks.overtakes(*number) else session.router.obstacle(message, route)
+        if obstacle is not None:
+            marks.refuse(*number)
+            return obstacle
+        marks.take(*number)
+        message.qos = stamp.qos or message.qos
+        service.engine.promises.records.append(Accepted(message, session.client_id))
+    return Arrival(connection, session, identifier, stamp, message, repeat)
 
 
 def snapshot_end(session: Session, filters: list[bytes]) -> Message:
@@ -119,3 +147,12 @@ def snapshot_end(session: Session, filters: list[bytes]) -> Message:
     mark = Message(SNAPSHOT_END.encode(), b"\n".join(filters), qos=1)
     mark.order = session.router.order
     return mark
+
+
+def _kept(message: Message) -> Message:
+    """A QoS 0 message with QoS 1."""
+    copy = Message(
+        message.topic, message.payload, 1, message.retain, message.header, message.origin, message.expires_at
+    )
+    copy.order, copy.replayed = message.order, message.replayed
+    return copy

@@ -18,14 +18,15 @@ from broker.mqtt.connection import Connection
 from broker.mqtt.forms import MqttForm, read_header
 from broker.mqtt.nodes import NodeForm
 from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
-from oriole.link.uplink import Greeting, Marks, StampError
+from oriole.link.uplink import MOST_STAMP_BYTES, Greeting, Marks, StampError
 from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, Will, encode
 
 if TYPE_CHECKING:
     from oriole.config import Limits
 
-RECEIVE_MAXIMUM_OF_3_1_1 = 64
-"""Unacknowledged deliveries to a client that could not tell us its Receive Maximum: kind to small devices."""
+RECEIVE_MAXIMUM_OF_3_1_1 = 256
+"""Unacknowledged deliveries to a client that could not tell us its Receive Maximum: some tens of KiB, which
+even a small device's network stack takes in its stride, and more than what usual publishers have unacknowledged."""
 
 
 class MqttService:
@@ -157,7 +158,7 @@ class MqttService:
         self._settle_in(session, connection, connect, verdict, answer)
         if connection.version == V5:
             answer.receive_maximum = self.limits.receive_maximum
-            answer.maximum_packet_size = self.limits.max_packet_bytes
+            answer.maximum_packet_size = connection.max_packet_bytes
             answer.shared_subscription_available = 0
         connection.channel.send(encode(ConnAck(session_present, ReasonCode.SUCCESS, answer), connection.version))
         if session.persistent:
@@ -197,6 +198,7 @@ class MqttService:
         session.encoding = MqttForm(connection.version, 2, max_packet_bytes=session.max_packet_bytes)
         session.node = self._greet(asked, answer) if connection.version == V5 else None
         if session.node is not None:
+            connection.max_packet_bytes = limits.max_packet_bytes + MOST_STAMP_BYTES
             session.encoding = NodeForm(self.name, max_packet_bytes=session.max_packet_bytes)
         if session.expiry_interval:  # else as it was: what the journal knows of, it is told the end of
             session.persistent = True

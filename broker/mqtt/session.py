@@ -183,7 +183,7 @@ class Session:
             if message.expires_at and message.expires_at <= now:
                 self._expire(message, now)
                 continue
-            identifier = self.free_identifier()
+            identifier = self.free_identifier(self.last_identifier)
             self.last_identifier = identifier
             if self._send(identifier, delivery, now, dup=False):
                 self.inflight[identifier] = delivery
@@ -192,37 +192,19 @@ class Session:
             if len(queue) <= limits.max_queue_messages // 2 and self.queue_bytes <= limits.max_queue_bytes // 2:
                 self.router.set_full(self, False)
 
-    def free_identifier(self) -> int:
-        """A packet identifier that is not in use [MQTT-2.2.1-4]. The window is smaller than the space."""
-        identifier = self.last_identifier
+    def free_identifier(self, after: int) -> int:
+        """A packet identifier after `after` that is not in use [MQTT-2.2.1-4]. The window is smaller than the space."""
+        identifier = after
         while True:
             identifier = identifier % 0xFFFF + 1
             if identifier not in self.inflight:
                 return identifier
 
-    def advance(self, packet: int, identifier: int) -> bytes | None:
-        """A plain PUBACK, PUBREC, PUBREL or PUBCOMP came (`packet` is its first byte), and all is as usual: nothing to
-        record, nobody waiting. The first bytes of the answer, if there is one; None to have it looked at again.
-        """
-        if self.persistent or self.queue or self.resend or self.settlement.record is not None:
-            return None
-        if packet == 0x62:
-            received = self.received
-            return b"\x70\x02" if received is not None and received.pop(identifier, 0) is None else None
-        inflight = self.inflight
-        if identifier not in inflight:
-            return None
-        delivery = inflight[identifier]
-        if packet == 0x50:
-            if delivery is None or delivery[1] != 2:
-                return None
-            inflight[identifier] = None
-            return b"\x62\x02"
-        if (delivery is not None) if packet == 0x70 else (delivery is None or delivery[1] != 1):
-            return None
-        del inflight[identifier]
-        self.settlement.acknowledged += 1
-        return b""
+    def received_identifiers(self) -> dict[int, None]:
+        """The packet identifiers of QoS 2 messages received and not yet released; to be changed in place."""
+        if self.received is None:
+            self.received = {}
+        return self.received
 
     def acknowledge(self, packet: int, identifier: int, reason_code: int, now: int) -> bool:
         """A PUBACK, PUBREC or PUBCOMP came (`packet` is its first byte). False if it fits no delivery in that state."""
@@ -277,7 +259,11 @@ class Session:
     def _send(self, identifier: int, delivery: Delivery, now: int, dup: bool) -> bool:
         message, qos, retain, identifiers = delivery
         form = self.encoding
-        head, tail = form.encode(message, qos, retain, identifiers, now, dup)
+        encoded = message.encoded
+        if encoded is not None and encoded[0] == form.takes and qos == message.qos and not (dup or identifiers):
+            _, head, tail = encoded
+        else:
+            head, tail = form.encode(message, qos, retain, identifiers, now, dup)
         if self.max_packet_bytes and len(head) + 2 + len(tail) > self.max_packet_bytes:
             form.too_large(message, (self,), now)
             return False

@@ -15,6 +15,7 @@ from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.records import Accepted
 from broker.core.router import Router
 from broker.core.settlement import Outcome, Reason
+from broker.core.sink import OneByOne
 from broker.mqtt.forms import message_properties, read_header
 from edge_node.uplink.convergence import Convergence, Ruling
 from edge_node.uplink.interests import Interests
@@ -45,7 +46,7 @@ RETRY_MS = 1_000
 """Pause after the centre refused a message for lack of room."""
 
 
-class UplinkForm:
+class UplinkForm(OneByOne):
     """Messages for the uplink: one by one, as values."""
 
     takes = 0

@@ -1,0 +1,98 @@
+"""What one read from a client promised, to be kept once the journal has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from broker.core.message import Message
+from broker.core.records import Accepted
+from broker.mqtt import subscribing
+from oriole.wire.mqtt import ProtocolError, ReasonCode
+
+if TYPE_CHECKING:
+    from broker.mqtt.connection import Connection
+    from broker.mqtt.session import Session
+
+PUBACK = b"\x40\x02"
+PUBREC = b"\x50\x02"
+PUBREL = b"\x62\x02"
+PUBCOMP = b"\x70\x02"
+
+
+class Acknowledgements:
+    """QoS 2 messages to route and acknowledgement packets to send, in order.
+
+    Attributes:
+        packets: acknowledgements, one or several in a piece.
+        count: how many acknowledgements they are.
+        received: QoS 2 messages with their packet identifiers.
+        late: subscriptions that get what was published before them, after their SUBACK.
+    """
+
+    __slots__ = ("connection", "count", "late", "packets", "received", "session")
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self.connection = connection
+        self.session = session
+        self.packets: list[bytes] = []
+        self.count = 0
+        self.received: list[tuple[int, Message]] = []
+        self.late: list[subscribing.Late] = []
+
+    def add(self, kind: bytes, identifiers: Sequence[bytes]) -> None:
+        """Acknowledge packets, if there are any, by four-byte packets that begin with `kind`."""
+        if not identifiers:
+            return
+        self.packets.append(kind + kind.join(identifiers))
+        self.count += len(identifiers)
+
+    def answer(self, packet: bytes) -> None:
+        """Acknowledge one packet by `packet`."""
+        self.packets.append(packet)
+        self.count += 1
+
+    def receive(self, messages: Sequence[Message], identifiers: Sequence[bytes]) -> None:
+        """Take over QoS 2 messages: to be recorded, routed, and acknowledged by PUBREC."""
+        records = self.session.router.engine.promises.records
+        publisher = self.session.client_id
+        for message, identifier in zip(messages, identifiers, strict=True):
+            number = identifier[0] << 8 | identifier[1]
+            records.append(Accepted(message, publisher, number))
+            self.received.append((number, message))
+        self.add(PUBREC, identifiers)
+
+    def kept(self, now: int) -> None:
+        """Route what came by QoS 2, then acknowledge, if the client is still there."""
+        if self.received:
+            self._route(now)
+        connection = self.connection
+        if connection.session is self.session:
+            connection.channel.send(b"".join(self.packets))
+            connection.settle_unkept(self.count)
+            if self.late:
+                subscribing.deliver_late(self.session, self.late, now)
+
+    def _route(self, now: int) -> None:
+        router = self.session.router
+        for (topic, retain), group in groupby((message for _, message in self.received), _topic_and_retain):
+            messages = list(group)
+            if retain:
+                for message in messages:
+                    router.publish(message, now)
+            else:
+                router.deliver_all(messages, router.routes.resolve(topic), now)
+
+    def broken(self, now: int) -> None:
+        """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close."""
+        received = self.session.received
+        for identifier, _ in self.received:
+            if received is not None:
+                received.pop(identifier, None)
+        if self.connection.session is self.session:
+            self.connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
+
+
+def _topic_and_retain(message: Message) -> tuple[bytes, bool]:
+    return message.topic, message.retain

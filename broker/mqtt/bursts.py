@@ -1,0 +1,139 @@
+"""Packets that come in a row and are alike: what makes QoS 1 and 2 cheap.
+
+Each function takes as many packets from the front of the data as are alike and plain, and returns where they end. What
+is out of the ordinary it leaves alone: the connection then looks at that packet by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import iter_unpack
+from typing import TYPE_CHECKING
+
+from broker.core.message import Message
+from broker.core.routes import Route
+from broker.mqtt.acknowledgements import PUBACK, PUBCOMP, PUBREC, PUBREL, Acknowledgements
+from oriole.wire.mqtt import V5
+
+if TYPE_CHECKING:
+    from broker.mqtt.session import Session
+
+
+def take_publishes(
+    session: Session,
+    promise: Acknowledgements,
+    data: bytes,
+    position: int,
+    topic: bytes,
+    after: int,
+    stop: int,
+    route: Route,
+    now: int,
+) -> int:
+    """QoS 1 or 2 packets on one topic, of one length, without DUP, RETAIN and properties.
+
+    The first one begins at `position`, its `topic` ends at `after`, it ends at `stop`.
+    """
+    router = session.router
+    if router.full_sinks:
+        return position
+    version = session.encoding.version
+    plain = 1 << version
+    start = data[position:after]
+    qos = start[0] >> 1 & 3
+    empty = version == V5  # the byte that says that there are no properties
+    skip = after - position + 2
+    size = stop - position
+    end = len(data)
+    received = session.received_identifiers() if qos == 2 else None
+    messages: list[Message] = []
+    identifiers: list[bytes] = []
+    while True:
+        tail = position + skip
+        identifier = data[tail - 2 : tail]
+        if identifier == b"\0\0" or (empty and data[tail]):
+            break
+        if received is not None:
+            number = identifier[0] << 8 | identifier[1]
+            if number in received or len(received) >= session.limits.receive_maximum:
+                break
+            received[number] = None
+        message = Message(topic, data[tail + empty : stop], qos, False, None, session)
+        message.encoded = (plain, start, data[tail:stop])
+        messages.append(message)
+        identifiers.append(identifier)
+        position = stop
+        stop += size
+        if stop > end or not data.startswith(start, position):
+            break
+    if messages and received is None:
+        router.deliver_all(messages, route, now)
+        promise.add(PUBACK, identifiers)
+    elif messages:
+        promise.receive(messages, identifiers)
+    return position
+
+
+def take_acknowledgements(session: Session, promise: Acknowledgements, data: bytes, position: int) -> int:
+    """PUBACK, PUBREC, PUBREL or PUBCOMP packets of four bytes each, of the type that `position` begins with.
+
+    Only where nothing has to be recorded and nobody waits for the window.
+    """
+    if session.persistent or session.queue or session.resend or session.settlement.record is not None:
+        return position
+    start = data[position : position + 2]
+    stop = position + 4
+    end = len(data)
+    while stop + 4 <= end and data.startswith(start, stop):
+        stop += 4
+    identifiers = iter_unpack(">2xH", data[position:stop])
+    if start == PUBREL:
+        taken = _released(session, identifiers)
+        answer = PUBCOMP
+    elif start == PUBREC:
+        taken = _received(session, identifiers)
+        answer = PUBREL
+    else:
+        return position + 4 * _settled(session, identifiers, start == PUBCOMP)
+    promise.add(answer, [data[at + 2 : at + 4] for at in range(position, position + 4 * taken, 4)])
+    return position + 4 * taken
+
+
+def _settled(session: Session, identifiers: Iterator[tuple[int, ...]], complete: bool) -> int:
+    """How many PUBACKs (or, `complete`, PUBCOMPs) end a delivery."""
+    inflight = session.inflight
+    count = 0
+    for (identifier,) in identifiers:
+        if identifier not in inflight:
+            break
+        delivery = inflight[identifier]
+        if (delivery is not None) if complete else (delivery is None or delivery[1] != 1):
+            break
+        del inflight[identifier]
+        count += 1
+    session.settlement.acknowledged += count
+    return count
+
+
+def _received(session: Session, identifiers: Iterator[tuple[int, ...]]) -> int:
+    """How many PUBRECs move a QoS 2 delivery on."""
+    inflight = session.inflight
+    count = 0
+    for (identifier,) in identifiers:
+        delivery = inflight.get(identifier)
+        if delivery is None or delivery[1] != 2:
+            break
+        inflight[identifier] = None
+        count += 1
+    return count
+
+
+def _released(session: Session, identifiers: Iterator[tuple[int, ...]]) -> int:
+    """How many PUBRELs end a QoS 2 reception."""
+    received = session.received_identifiers()
+    count = 0
+    for (identifier,) in identifiers:
+        if received.pop(identifier, 0) is not None:
+            break
+        count += 1
+    return count
