@@ -42,7 +42,6 @@ class SerialDevice:
         line: where it is plugged in; None while it is away.
         subscriptions: filter to QoS. They outlive a line too, and a reboot, for `absence_ms`.
         expires_at: when it is forgotten, while it is away; 0 otherwise.
-        generation: counts the times that the journal failed it: promises of an earlier one are void.
     """
 
     __slots__ = (
@@ -52,7 +51,6 @@ class SerialDevice:
         "_queue_bytes",
         "expires_at",
         "full",
-        "generation",
         "line",
         "name",
         "persistent",
@@ -78,7 +76,6 @@ class SerialDevice:
         self.remote = False
         self.expires_at = 0
         self.wake_at = 0
-        self.generation = 0
 
     # ---- down: what the node owes it
 

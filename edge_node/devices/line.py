@@ -176,28 +176,22 @@ class Line:
 class _Acknowledgement:
     """Owed to a device for what it sent, once the journal has it."""
 
-    __slots__ = ("_device", "_generation", "_received")
+    __slots__ = ("_device", "_received")
 
     def __init__(self, device: SerialDevice, received: Received) -> None:
         self._device = device
-        self._generation = device.generation
         self._received = received
 
     def kept(self, now: int) -> None:
         """Acknowledge: on the line where the device is now, or in its session for when it is back."""
-        device, received = self._device, self._received
-        inbox = device.session.inbox
-        if device.generation != self._generation:
-            return
-        if device.line:
-            device.line.settle(received, now)
-        elif received.peer_boot_id == inbox.peer_boot_id:
-            inbox.acknowledge(received.sequence)
+        inbox = self._device.session.inbox
+        if self._device.line:
+            self._device.line.settle(self._received, now)
+        elif self._received.epoch == inbox.epoch:
+            inbox.acknowledge(self._received.sequence)
 
     def broken(self, now: int) -> None:
         """Nothing was promised: the device keeps it and sends it again."""
-        device = self._device
-        if device.line:
-            device.line.dismiss(Reason.UNAVAILABLE, "the message could not be kept", now)
-        device.generation += 1
-        device.session.inbox.disown(device.session.inbox.acknowledged + 1)
+        if self._device.line:
+            self._device.line.dismiss(Reason.UNAVAILABLE, "the message could not be kept", now)
+        self._device.session.inbox.void()

@@ -174,10 +174,10 @@ class Endpoint:
         return events
 
     def acknowledge(self, received: Received, now: int) -> None:
-        """What the event brought is settled, and everything before it. Without effect when its peer has rebooted."""
+        """What the event brought is settled, and everything before it. Without effect when its epoch is over."""
         self._now = now
         inbox = self.session.inbox if self.session else None
-        if inbox and received.peer_boot_id == inbox.peer_boot_id and inbox.acknowledge(received.sequence):
+        if inbox and received.epoch == inbox.epoch and inbox.acknowledge(received.sequence):
             self._answer = self._answer or Ack
 
     def pause(self, paused: bool, now: int) -> None:
@@ -314,7 +314,7 @@ class Endpoint:
         if not isinstance(frame, (*self._TAKES, FrameError)):
             frame = FrameError(Reason.UNKNOWN_FRAME, "this frame is not for this side", frame.sequence)
         if not frame.sequence:
-            return [Received(frame, inbox.peer_boot_id)]
+            return [Received(frame, inbox.epoch)]
         arrival = inbox.arrive(frame.sequence)
         if arrival is Arrival.GAP:
             self.counters["gaps"] += 1
@@ -324,7 +324,7 @@ class Endpoint:
         if arrival is Arrival.REPEAT:
             self.counters["repeated"] += 1
             return []
-        return [Received(frame, inbox.peer_boot_id)]
+        return [Received(frame, inbox.epoch)]
 
     def _missed(self) -> None:
         """Something of the peer's was lost: ask for it, once, until the next frame gets through."""

@@ -39,7 +39,7 @@ class Received:
     """
 
     frame: NumberedFrame | FrameError
-    peer_boot_id: bytes
+    epoch: int  # of the inbox: it ends when the peer reboots
 
     @property
     def sequence(self) -> int:

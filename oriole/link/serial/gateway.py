@@ -96,9 +96,12 @@ class GatewayEndpoint(Endpoint):
         self._hello = None
 
     def _begin(self) -> None:
-        """Asks whoever is there to greet: a device that was up before this gateway was would not know."""
+        """Asks whoever is there to greet: a device that was up before this gateway was would not know.
+
+        The session stays until another is welcome: its owner may still be handling what came before its end.
+        """
         self.state = State.GREETING
-        self._leave()
+        self._hello = None
         self._say(Bye(Reason.NO_SESSION, "greet"))
 
     def _stranger(self) -> None:

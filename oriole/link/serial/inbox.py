@@ -20,11 +20,12 @@ class Arrival(Enum):
 class Inbox:
     """The peer's numbers, as this side remembers them, and the credits it gives."""
 
-    __slots__ = ("acknowledged", "limit", "paused", "peer_boot_id", "received", "window")
+    __slots__ = ("acknowledged", "epoch", "limit", "paused", "peer_boot_id", "received", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.peer_boot_id = b""  # nothing heard yet
+        self.epoch = 0  # what was received in an earlier one means nothing any more
         self.received = 0
         self.acknowledged = 0
         self.limit = 0  # frames up to here may come; it never goes back while the peer's numbers last
@@ -40,12 +41,17 @@ class Inbox:
         resumed = peer_boot_id == self.peer_boot_id
         if not resumed:
             self.peer_boot_id = peer_boot_id
+            self.epoch += 1
             self.received = self.acknowledged = self.limit = oldest - 1
         self.acknowledged = max(self.acknowledged, oldest - 1)  # what the peer has forgotten will not come
         self.received = max(self.received, self.acknowledged)
         self.limit = max(self.limit, self.acknowledged)
         self._give()
         return resumed
+
+    def forget(self) -> None:
+        """The peer's numbers are no longer known: it will greet as a new one."""
+        self.peer_boot_id = b""
 
     def arrive(self, sequence: int) -> Arrival:
         """Judges a frame by its number; NEXT counts as received from here on."""
@@ -69,6 +75,11 @@ class Inbox:
     def disown(self, sequence: int) -> None:
         """The frames from `sequence` on were received but not taken: they count as not received, and come again."""
         self.received = max(self.acknowledged, min(self.received, sequence - 1))
+
+    def void(self) -> None:
+        """Nothing that is not acknowledged was received, whoever has it in hand."""
+        self.received = self.acknowledged
+        self.epoch += 1
 
     def pause(self, paused: bool) -> bool:
         """Withholds credits, or gives them again; True when the peer has to hear of it."""

@@ -18,6 +18,8 @@ class Session:
 
     def greet(self, greeting: Hello | Welcome) -> tuple[bool, int]:
         """The peer greets: whether its numbers go on where they stopped, and how many frames of ours it settled."""
+        if not greeting.peer_boot_id and self.inbox.received >= greeting.oldest:
+            self.inbox.forget()  # it has lost its memory and kept its boot id, as firmware with a fixed one does
         resumed = self.inbox.greet(greeting.boot_id, greeting.oldest)
         remembers = greeting.peer_boot_id == self.outbox.boot_id
         if not remembers or greeting.acknowledged >= self.outbox.next_sequence:

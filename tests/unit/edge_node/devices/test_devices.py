@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.core.channel import Channel
 from broker.core.engine import Engine
@@ -18,7 +20,21 @@ from broker.core.settlement import Reason as Loss
 from edge_node.devices.line import Line
 from edge_node.devices.registry import DeviceLimits, Devices
 from oriole.link.serial import Acknowledged, Config, Connected, DeviceEndpoint, Disconnected, Event, Received
-from oriole.wire.serial import Deliver, Error, Noise, Publish, Reason, encode
+from oriole.wire.serial import (
+    Ack,
+    Bye,
+    Deliver,
+    Error,
+    Frame,
+    Hello,
+    Noise,
+    Publish,
+    Reason,
+    Skip,
+    Subscribe,
+    Unsubscribe,
+    encode,
+)
 
 
 class Journal:
@@ -85,6 +101,9 @@ class Listener:
 
     def deliver(self, message: Message, sinks: Sequence[Listener], now: int) -> None:
         self.got.append(message)
+
+    def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Listener], now: int) -> None:
+        raise AssertionError
 
     def forward(self, packets: bytes, count: int, sinks: Sequence[Listener], now: int) -> None:
         raise AssertionError
@@ -585,3 +604,48 @@ def test_a_held_line_drops_what_has_no_number_and_counts_it(node: Node) -> None:
     plug.wire.release()
     node.run(1000)
     assert Acknowledged(1) in plug.heard
+
+
+def test_a_frame_and_the_end_of_its_session_in_one_read(node: Node) -> None:
+    listener = node.listen("a")
+    plug = Plug(node, relay())
+    plug.line.receive(encode(Publish(1, "#", b"x")) + encode(Publish(2, "a", b"x")) + encode(Bye(0)), node.now)
+    assert len(listener.got) == 1
+    assert node.devices.known["relay-1"].line is None
+
+
+numbers = st.integers(0, 4)
+frames = st.one_of(
+    st.builds(
+        Hello, st.just(1), st.sampled_from((b"b1", b"b2")), st.sampled_from((b"", b"edge1", b"edge2")), numbers,
+        st.integers(1, 3), numbers, st.just(4096), st.sampled_from(("relay-1", "relay-2")),
+    ),
+    st.integers(0, 3).flatmap(lambda n: st.builds(Ack, st.just(n), st.integers(0, n), numbers)),
+    st.builds(Publish, numbers, st.sampled_from(("a", "#", "$SYS", "b")), st.binary(max_size=2), st.booleans()),
+    st.builds(Subscribe, numbers, st.sampled_from(("a", "#", "a#", "b")), st.integers(0, 1)),
+    st.builds(Unsubscribe, numbers, st.sampled_from(("a", "#"))),
+    st.builds(Bye, numbers),
+    st.builds(Skip, numbers),
+    st.builds(Deliver, numbers, st.just("a"), st.binary(max_size=2)),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.lists(frames, max_size=5), st.integers(0, 1), st.integers(0, 40_000)), max_size=8))
+def test_nothing_that_devices_say_makes_a_node_raise(reads: list[tuple[list[Frame], int, int]]) -> None:
+    node = Node(DeviceLimits(max_queue_messages=3, max_devices=1, absence_ms=50_000), Config(window=2))
+    wires = [Wire(node.engine, f"port{number}") for number in range(2)]
+    for wire in wires:
+        wire.line = node.devices.open(wire)
+        wire.line.opened(node.now)
+    for said, number, ms in reads:
+        wires[number].now = node.now
+        wires[number].line.receive(b"".join(map(encode, said)), node.now)
+        node.engine.turn(node.now)
+        node.run(ms)
+    settled = len(node.outcomes)
+    for wire in wires:
+        wire.line.closed(node.now)
+    node.run(60_000)
+    assert not node.devices.known
+    assert node.router.full_sinks == 0
+    assert len(node.outcomes) >= settled

@@ -71,3 +71,16 @@ def test_what_nobody_took_comes_again() -> None:
     assert inbox.received == 2
     inbox.disown(1)
     assert inbox.received == 1  # settled stays settled
+
+
+def test_an_epoch_ends_with_the_peers_memory_or_with_ours() -> None:
+    inbox = greeted()
+    inbox.arrive(1)
+    first = inbox.epoch
+    inbox.greet(b"boot-1", 1)
+    assert inbox.epoch == first
+    inbox.void()
+    assert (inbox.received, inbox.epoch > first) == (0, True)
+    second = inbox.epoch
+    inbox.greet(b"boot-2", 1)
+    assert inbox.epoch > second
