@@ -5,6 +5,6 @@ nodes they have passed. Any MQTT 5 broker carries them; an Oriole centre reads t
 """
 
 from oriole.link.uplink.marks import Marks
-from oriole.link.uplink.stamps import EPOCH, NODE, SNAPSHOT_END, Greeting, Stamp, StampError
+from oriole.link.uplink.stamps import EPOCH, MOST_STAMP_BYTES, NODE, SNAPSHOT_END, Greeting, Stamp, StampError
 
-__all__ = ["EPOCH", "NODE", "SNAPSHOT_END", "Greeting", "Marks", "Stamp", "StampError"]
+__all__ = ["EPOCH", "MOST_STAMP_BYTES", "NODE", "SNAPSHOT_END", "Greeting", "Marks", "Stamp", "StampError"]

@@ -21,6 +21,10 @@ STAMPS: Final = frozenset((ORDER, SEQUENCE, QOS, PATH))
 SNAPSHOT_END: Final = "$oriole/snapshot-end"
 """Topic of the message that ends the retained messages which answer a SUBSCRIBE. Payload: the filters, one a line."""
 
+MOST_STAMP_BYTES: Final = 2_048
+"""Bytes that stamps add to a packet at most: a node grants so much more to another than to a client."""
+MOST_NAME: Final = 64
+"""Characters of a node's name, an epoch, a class: what a peer says of itself is kept as long as the node runs."""
 MOST_DIGITS: Final = 18
 MOST_NODES: Final = 16
 """Nodes on a path; a message that has passed more is going in circles."""
@@ -44,7 +48,7 @@ class Greeting:
         found = dict(pairs)
         if NODE not in found or EPOCH not in found:
             return None
-        return cls(found[NODE], found[EPOCH], _number(found.get(ORDER, "0")))
+        return cls(_name(found[NODE]), _name(found[EPOCH]), _number(found.get(ORDER, "0")))
 
     def pairs(self) -> list[tuple[str, str]]:
         """The greeting as user properties."""
@@ -70,9 +74,9 @@ class Stamp:
             return cls()
         traffic_class, _, sequence = found.get(SEQUENCE, ":0").partition(":")
         qos = found.get(QOS, "0")
-        path = tuple(filter(None, found.get(PATH, "").split(",")))
-        if qos not in ("0", "2") or len(path) > MOST_NODES:
-            raise StampError(f"a stamp that means nothing: {found}")
+        path = tuple(map(_name, found[PATH].split(","))) if PATH in found else ()
+        if qos not in ("0", "2") or len(path) > MOST_NODES or len(traffic_class) > MOST_NAME:
+            raise StampError(f"a stamp that means nothing: {found!s:.200}")
         return cls(_number(found.get(ORDER, "0")), traffic_class, _number(sequence), int(qos), path)
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -92,6 +96,12 @@ class Stamp:
 def without_stamps(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """User properties as the publisher wrote them."""
     return [pair for pair in pairs if pair[0] not in STAMPS]
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text) <= MOST_NAME or "," in text:
+        raise StampError(f"not a name: {text!r:.80}")
+    return text
 
 
 def _number(text: str) -> int:
