@@ -22,6 +22,7 @@ MOST_PER_TOPIC = 16
 class _HeldForm(OneByOne):
     """The cache's form. Plain QoS 0 packets say neither lifetime nor key, so any bytes may pass it by."""
 
+    __slots__ = ()
     takes = ANY_FORMAT
 
     def merge(self, other: _HeldForm) -> _HeldForm:
@@ -48,6 +49,10 @@ class HeldPushes:
     full = False
     persistent = False
     remote = True
+
+    __slots__ = (
+        "_held", "_max_bytes", "answers", "bytes",
+    )  # fmt: skip
 
     def __init__(self, router: Router, max_bytes: int = 4 << 20) -> None:
         self._held: TopicTree[list[Message]] = TopicTree()

@@ -41,6 +41,11 @@ class MqttService:
         log: takes what happened to a connection, for people: (event, client identifier, peer).
     """
 
+    __slots__ = (
+        "_log", "_make_client_id", "connected", "engine", "epoch", "limits", "marks", "name", "nowhere", "router",
+        "sessions",
+    )  # fmt: skip
+
     def __init__(
         self,
         router: Router,

@@ -49,6 +49,7 @@ RETRY_MS = 1_000
 class UplinkForm(OneByOne):
     """Messages for the uplink: one by one, as values."""
 
+    __slots__ = ()
     takes = 0
 
     def merge(self, other: UplinkForm) -> UplinkForm:
@@ -103,6 +104,12 @@ class Uplink:
 
     remote = True
     persistent = False
+
+    __slots__ = (
+        "_channel", "_convergence", "_known", "_leaving", "_outbox", "_report", "_retry_at", "_seen", "_sequence",
+        "_settlement", "_snapshots", "_tracked", "centre", "client", "connected", "full", "interests", "name",
+        "router", "wake_at",
+    )  # fmt: skip
 
     def __init__(
         self, router: Router, client: Client, greeting: Greeting, max_bytes: int, report: Callable[[str], None]
