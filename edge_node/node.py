@@ -7,7 +7,7 @@ import os
 
 from broker.node import Node
 from edge_node.cache import HeldPushes
-from edge_node.devices import Devices, Port
+from edge_node.devices import Devices, Port, log_noise
 from edge_node.uplink.connection import UplinkConnection
 from edge_node.uplink.uplink import Uplink
 from oriole.config import EdgeConfig
@@ -16,7 +16,6 @@ from oriole.link.mqtt import Client, ClientConfig
 from oriole.link.uplink import Greeting
 from oriole.logging import Log
 from oriole.wire.mqtt import Properties
-from oriole.wire.serial import Noise
 
 SESSION_AT_CENTRE_S = 7 * 86_400
 """How long the centre keeps what is for us: a week offline."""
@@ -31,11 +30,6 @@ class EdgeNode(Node):
         super().__init__(config, loop, data, config.name)
         self.edge = config
         self.cache = HeldPushes(self.router)
-        noise_log = Log("serial")
-
-        def log_noise(port: object, noise: Noise) -> None:
-            noise_log.debug("noise", port=port, bytes=noise.data)
-
         self.devices = Devices(config.name, self.router, lambda: os.urandom(8), log_noise)
         self.uplink: Uplink | None = None
 
