@@ -99,7 +99,7 @@ class Host:
         self.wake()
 
     def _fail_closed(self, error: Exception) -> Verdict:
-        log.error("no verdict, which is a refusal", reason=repr(error))
+        log.error("no verdict, which is a refusal", error)
         return Verdict(False)
 
     def close(self) -> None:

@@ -24,7 +24,8 @@ READ_BYTES = 1 << 16
 BACKLOG = 1024
 ACCEPTS_PER_TURN = 64
 LINGER_S = 2.0
-"""How long a closed channel's peer may take to close its side, while what it still sends is thrown away."""
+"""How long a closed channel's peer may take to read its last words and close its side. What it still sends is thrown
+away."""
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = Log("tcp")
@@ -137,15 +138,20 @@ class TcpChannel(Channel):
         if self.holds:
             self._read(False)
 
+    def close(self) -> None:
+        """Write what waits and close, within `LINGER_S`: a peer that does not read is not waited for."""
+        if not self.closing:
+            super().close()
+            self._host.loop.call_later(LINGER_S, self._lost)
+
     def _shut(self) -> None:
-        """Everything is written: say so to the peer, and wait a little for it to close."""
+        """Everything is written: say so to the peer, and wait for it to close."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             self._lost()
             return
         self._read(True)
-        self._host.loop.call_later(LINGER_S, self._lost)
 
     def _lost(self) -> None:
         if self._gone:
