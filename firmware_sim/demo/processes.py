@@ -54,15 +54,22 @@ class Program:
         ready, _, addresses = line.decode().partition(" ready: ")
         if not addresses:
             await self.stop()
-            last = "\n".join(self._log_file.read_text(errors="replace").splitlines()[-LAST_LINES:])
-            raise ProgramError(
-                f"{self.title} did not become ready{f': {ready.strip()}' if ready.strip() else ''}\n{last}"
-            )
+            said = f": {ready.strip()}" if ready.strip() else ""
+            raise ProgramError(f"{self.title} did not become ready{said}\n{self._last_words()}")
         self.addresses = addresses.split()
 
     def address(self, scheme: str) -> str:
         """The first address that speaks `scheme`."""
         return next(address for address in self.addresses if address.startswith(f"{scheme}://"))
+
+    def ending(self) -> str:
+        """How it ended, with its last words; empty while it runs."""
+        if self._process is None or self._process.returncode is None:
+            return ""
+        return f"{self.title} ended with status {self._process.returncode}\n{self._last_words()}"
+
+    def _last_words(self) -> str:
+        return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
     def usage(self) -> Usage | None:
         """CPU and memory from /proc; None when the program is gone or there is no /proc."""

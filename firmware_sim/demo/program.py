@@ -65,7 +65,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
     if not MIN_SECONDS <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not between {MIN_SECONDS:.0f} and 3600")
     return seconds
@@ -83,6 +86,8 @@ async def _run(scenario: Scenario, seed: int, end_s: float) -> tuple[Fleet, list
             loop.add_signal_handler(number, fleet.stop)
         async with _shown(fleet):
             await fleet.run()
+        if endings := [ending for program in built.programs if (ending := program.ending())]:
+            raise ProgramError("\n".join(endings))
         return fleet, [(program.title, _usage(program)) for program in built.programs]
 
 
@@ -117,7 +122,7 @@ def _cards(result: Result) -> list[Card]:
     total = result.accounts.total
     inside, outside = (result.latency.get(f"{way} → {way}", Latency()) for way in ("edge", "direct"))
     cards = [
-        Card(f"{total.lost} lost, {total.doubled} doubled", f"of {total.due} messages due (QoS 1 and 2)"),
+        Card(f"{total.lost} lost", f"and {total.doubled} doubled, of {total.due} messages due"),
         Card(f"{inside.p50_ms:.1f} ms", f"inside a house with an edge (median); {outside.p50_ms:.1f} ms without one"),
     ]
     cut = result.in_a_cut.get("edge → edge")

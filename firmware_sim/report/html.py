@@ -12,6 +12,7 @@ from .result import Result
 from .story import Look, Story
 from .svg import Plot, Point, Span, bars, spans
 
+COLOURS = 8  # of page.css
 MAX_DOTS = 3000  # per way; of more, every so many is drawn, and the page says so
 SECOND_NS = 1_000_000_000
 
@@ -26,7 +27,7 @@ class Card:
 
 def page(result: Result, story: Story, cards: Sequence[Card] = (), facts: Sequence[tuple[str, str]] = ()) -> str:
     """The whole file. `facts` are lines of a last table, such as what the programs under test used."""
-    colours = {way: index % 6 for index, way in enumerate(result.latency)}
+    colours = {way: index % COLOURS for index, way in enumerate(result.latency)}
     sections = [
         _latency_over_time(result, story, colours),
         _latency_by_way(result, colours),
@@ -114,8 +115,8 @@ def _bytes_over_time(result: Result, story: Story) -> str:
     )
     _shade_cuts(plot, story)
     for colour, line in enumerate(lines.values()):
-        plot.line(line, colour % 6)
-    legend = _legend((link, index % 6) for index, link in enumerate(lines))
+        plot.line(line, colour % COLOURS)
+    legend = _legend((link, index % COLOURS) for index, link in enumerate(lines))
     return _section(
         "What the links carried", "A cut link carries nothing, and afterwards what waited.", legend, plot.svg()
     )
