@@ -122,13 +122,12 @@ def test_a_retained_value_with_properties_and_a_session_that_waits(broker: Broke
     with mosquitto_sub(broker, "311", *away, "-E"):
         pass
     mosquitto_pub(broker, "311", "-t", "s", "-m", "while away", "-q", "1")
-    with mosquitto_sub(broker, "311", *away, "-C", "1") as reader:
-        output, _ = reader.communicate(timeout=WAIT_S)
-    assert "while away" in output
+    command = ["mosquitto_sub", "-p", str(broker.port), "-V", "311", "-W", "10", *away, "-C", "1"]
+    assert subprocess.run(command, capture_output=True, check=True, timeout=WAIT_S).stdout == b"while away\n"
 
 
 @pytest.mark.parametrize("version", [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5])
-def test_paho_publishes_a_thousand_messages_of_each_qos(broker: Broker, version: MQTTProtocolVersion) -> None:
+def test_paho_publishes_and_hears_every_qos(broker: Broker, version: MQTTProtocolVersion) -> None:
     heard: queue.Queue[tuple[int, bytes]] = queue.Queue()
     ready: queue.Queue[object] = queue.Queue()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
@@ -138,16 +137,16 @@ def test_paho_publishes_a_thousand_messages_of_each_qos(broker: Broker, version:
     client.loop_start()
     client.subscribe(f"paho/{version}/#", 2)
     ready.get(timeout=WAIT_S)
-    for number in range(1000):
+    for number in range(200):
         for qos in range(3):
             client.publish(f"paho/{version}/{qos}", b"%d" % number, qos)
     seen: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
-    for _ in range(3000):
+    for _ in range(600):
         qos, payload = heard.get(timeout=WAIT_S)
         seen[qos].append(payload)
     client.disconnect()
     client.loop_stop()
-    assert seen == {qos: [b"%d" % number for number in range(1000)] for qos in range(3)}
+    assert seen == {qos: [b"%d" % number for number in range(200)] for qos in range(3)}
 
 
 def test_paho_reads_why_it_was_refused(broker: Broker) -> None:
