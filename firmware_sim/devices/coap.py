@@ -24,6 +24,7 @@ REFRESH_S = 30.0
 RETRY_S = 1.0
 ANSWER_S = 10.0
 CLOSE_S = 1.0
+MAX_UNDER_WAY = 100  # requests; one is on the way at a time (NSTART), the others wait for it
 
 
 class CoapPort:
@@ -66,7 +67,10 @@ class CoapPort:
         self._observing.append(self._begin(self._observe(topic_filter)))
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int) -> None:
-        self._begin(self._put(topic, payload, ticket))
+        if len(self._tasks) >= MAX_UNDER_WAY:
+            self._owner.refused(ticket, "the device's own queue is full")
+        else:
+            self._begin(self._put(topic, payload, ticket))
 
     def forget(self, topic: str) -> None:
         self._begin(self._delete(topic))

@@ -185,7 +185,7 @@ class Device:
             self._asked_ns = self._clock.now_ns()
             self._port.read(self.traits.reads)
 
-    # ---- What its port tells it
+    # ---- What its port tells it: see `Owner`
 
     def connected(self, resumed: bool) -> None:
         """Subscribe where the other side forgot; announce itself once."""

@@ -5,6 +5,7 @@ a seeded back-off and tells its device. Connecting blocks in paho, so it happens
 """
 
 import asyncio
+import contextlib
 import socket
 from random import Random
 from typing import Any
@@ -33,6 +34,7 @@ class MqttPort:
 
     def __init__(self, address: Endpoint, client_id: str, seed: str, version: int = 5, keep_alive_s: int = 30) -> None:
         self._address = address
+        self._client_id = client_id
         self._keep_alive_s = keep_alive_s
         self._random = Random(seed)
         self._loop = asyncio.get_running_loop()
@@ -43,12 +45,12 @@ class MqttPort:
         self._was_accepted = False
         self._life: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
-        self._client = self._new_client(client_id, version)
+        self._client = self._new_client(version)
 
-    def _new_client(self, client_id: str, version: int) -> paho.Client:
+    def _new_client(self, version: int) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id,
+            self._client_id,
             clean_session=False if version == paho.MQTTv311 else None,
             protocol=MQTTProtocolVersion(version),
             reconnect_on_failure=False,
@@ -92,6 +94,9 @@ class MqttPort:
                 await asyncio.wait_for(self._life, CLOSE_S)
             except TimeoutError:  # cut off: DISCONNECT cannot leave
                 self._unwatch()
+        if self._client.protocol == paho.MQTTv311:
+            with contextlib.suppress(OSError):
+                await self._loop.run_in_executor(None, self._drop_session)
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         _, identifier = self._client.subscribe(topic_filter, qos)
@@ -137,6 +142,13 @@ class MqttPort:
         sock = self._client.socket()
         if isinstance(sock, socket.socket):  # Nagle would add 40 ms of the device's own to a latency
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _drop_session(self) -> None:
+        """MQTT 3.1.1 ends a session by beginning a clean one. [MQTT-3.1.2-6]"""
+        last = paho.Client(CallbackAPIVersion.VERSION2, self._client_id, clean_session=True)
+        last.username_pw_set(self._address.username, self._address.password)
+        last.connect(self._address.host, self._address.port)
+        last.disconnect()
 
     def _watch(self) -> None:
         if (sock := self._client.socket()) is None:

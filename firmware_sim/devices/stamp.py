@@ -36,7 +36,7 @@ def unseal(payload: bytes) -> tuple[Values, Stamp | None]:
     """Values and stamp of any payload. What no simulated device wrote has no stamp, and perhaps no values."""
     try:
         values = msgspec.json.decode(payload, type=Values)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}, None
     try:
         run, publisher, number, at_ns = msgspec.convert(values.pop("stamp", None), tuple[str, str, int, int])

@@ -71,6 +71,8 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("a herald needs `announces`")
         if self.kind == "remote" and not self.commands:
             raise ValueError("a remote needs `commands`")
+        if "coap" in KINDS[self.kind].speaks and any("+" in each or "#" in each for each in self.hears):
+            raise ValueError(f"a {self.kind} hears single topics: CoAP has no wildcards")
         if self.reads and "coap" not in KINDS[self.kind].speaks:
             raise ValueError(f"a {self.kind} cannot read: only CoAP has a question")
 

@@ -4,6 +4,7 @@ What a reader does not take in time is lost, as on a UART without flow control; 
 """
 
 import asyncio
+import contextlib
 import os
 import tty
 
@@ -47,8 +48,9 @@ class Cable:
         return ours, os.ttyname(theirs)
 
     def _carry(self, source: int, sink: int, way: Way) -> None:
-        data = os.read(source, READ_BYTES)
-        way.send(Parcel(lambda data: self._write(sink, data), data, stream=False))
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(source, READ_BYTES)
+            way.send(Parcel(lambda data: self._write(sink, data), data, stream=False))
 
     def _write(self, sink: int, data: bytes) -> None:
         if not self._fds:

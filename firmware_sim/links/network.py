@@ -9,6 +9,8 @@ import msgspec
 from .link import Counters
 from .orders import AddLink, Answer, Connect, Count, Cut, Forward, Heal, LinkModel, Order
 
+CLOSE_S = 5.0
+
 
 class NetworkError(RuntimeError):
     """The network's process refused an order, or is gone."""
@@ -29,7 +31,11 @@ class Network:
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        await self._process.wait()
+        try:
+            await asyncio.wait_for(self._process.wait(), CLOSE_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
 
     async def add(self, name: str, model: LinkModel) -> None:
         """Make a link."""
@@ -57,6 +63,9 @@ class Network:
         return (await self._ask(Count())).counters
 
     async def _ask(self, order: Order) -> Answer:
+        return await asyncio.shield(self._exchange(order))  # half an exchange would leave its answer to the next one
+
+    async def _exchange(self, order: Order) -> Answer:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with self._lock:

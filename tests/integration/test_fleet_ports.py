@@ -182,6 +182,10 @@ def test_a_broker_that_comes_back_is_found_again(command: Callable[[int], list[s
             broker = await _start(command(number))
             await log.until("accepted", 3)
             await port.close()
+            port = MqttPort(Endpoint.parse(f"mqtt://127.0.0.1:{number}"), "lamp-1", "seed", version)
+            port.open(log)
+            await log.until("connected", False)  # nothing was left behind
+            await port.close()
         finally:
             broker.kill()
             await broker.wait()

@@ -58,6 +58,7 @@ def test_what_comes_along_is_sound(file: Path) -> None:
         ("[lamp, relay]", "[lamp, relais]", r"line 12: `populations\.phone\.commands\[1\]`: no population `relais`"),
         ("[lamp, relay]", "[phone]", r"line 12: .*`phone` takes no orders"),
         ("commands: [lamp, relay]", "qos: 1", r"line 12: .*a remote needs `commands`"),
+        ("lamp, address: broker", "thermostat, address: coap, hears: [+]", r"line 10: .*CoAP has no wildcards"),
         ("cut: dsl", "cut: adsl", r"line 14: `schedule\[0\]`: no link `adsl`"),
         ("cut: dsl", "cut: dsl, heal: dsl", r"line 14: .*either `cut` or `heal`"),
         ("delay_ms: 40", "delay_ms: -40", r"line 8: .*cannot be negative"),
