@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from broker.core.sink import Sink
 
+MESSAGE_OVERHEAD_BYTES = 256
+"""About what CPython spends on a message and its two byte strings, so that a million empty messages are not free."""
+
 
 @dataclass(slots=True, frozen=True)
 class Header:
@@ -77,9 +80,5 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes that this message counts against queue and retained limits: topic and payload plus a flat overhead.
-
-        The overhead, 256 bytes, is about what CPython spends on the object and its two byte strings, so that a
-        million empty messages are not free.
-        """
-        return len(self.topic) + len(self.payload) + 256
+        """Bytes that this message counts against queue and retained limits: topic and payload plus a flat overhead."""
+        return len(self.topic) + len(self.payload) + MESSAGE_OVERHEAD_BYTES

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from struct import iter_unpack
 from typing import TYPE_CHECKING
 
-from broker.core.message import Message
+from broker.core.message import MESSAGE_OVERHEAD_BYTES, Message
 from broker.core.routes import Route
 from broker.mqtt.acknowledgements import PUBACK, PUBCOMP, PUBREC, PUBREL, Acknowledgements
 from oriole.wire.mqtt import V5
@@ -44,7 +44,10 @@ def take_publishes(
     empty = version == V5  # the byte that says that there are no properties
     skip = after - position + 2
     size = stop - position
-    end = len(data)
+    # Room is looked for once, above: so no more together than a queue may hold beyond its limit (`Session.enqueue`).
+    limits = session.limits
+    most = min(limits.max_queue_messages, limits.max_queue_bytes // (size + MESSAGE_OVERHEAD_BYTES))
+    end = min(len(data), position + size * max(most, 1))
     received = session.received_identifiers() if qos == 2 else None
     messages: list[Message] = []
     identifiers: list[bytes] = []

@@ -220,6 +220,8 @@ class MqttForm:
                 size += len(head) + len(tail) + 2
             session.last_identifier = identifier
             channel.size += size
+            if session.queue and len(inflight) < session.window:  # some were too large: their places are free
+                session.pump(now)
 
     def _packet(self, delivery: Delivery, now: int) -> tuple[bytes, bytes]:
         """The bytes before and after the packet identifier; none before it means that these clients do not take it."""

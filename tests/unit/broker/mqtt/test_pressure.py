@@ -271,3 +271,32 @@ def test_a_peer_that_asks_and_does_not_read_the_answers_is_not_read_either(quest
     bench.turn()
     assert client.channel.holds == 0
     assert client.channel.unread == []
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_a_burst_is_not_acknowledged_beyond_the_room_there_is(version: int) -> None:
+    """Packets that are alike are taken together: also then nothing acknowledged is lost."""
+    bench, reader = full_bench(room=10)
+    publisher = bench.member("p", version)
+    drink(reader)
+    publisher.send(*(publish(number) for number in range(100, 300)))
+    accepted = [packet for packet in publisher.take() if packet.reason_code == ReasonCode.SUCCESS]  # type: ignore[union-attr]
+    heard = drink(reader)
+    accepted += [packet for packet in publisher.take() if packet.reason_code == ReasonCode.SUCCESS]  # type: ignore[union-attr]
+    assert heard == [b"%d" % packet.packet_identifier for packet in accepted]  # type: ignore[union-attr]
+    assert len(accepted) == 200 if version == V311 else 10 < len(accepted) < 30
+    assert bench.engine.settlement.dropped == {}
+
+
+def test_messages_too_large_for_a_client_do_not_block_those_behind_them() -> None:
+    bench = Bench()
+    reader = bench.subscriber("reader", "t", 1, maximum_packet_size=50, receive_maximum=1)
+    publisher = bench.member("p")
+    publisher.publish("t", b"first", 1)
+    (first,) = reader.take()
+    assert isinstance(first, Publish)
+    reader.send(PubAck(first.packet_identifier))
+    publisher.send(*(Publish(b"t", bytes(60), 1, packet_identifier=number) for number in range(1, 9)))
+    publisher.publish("t", b"small", 1)
+    assert reader.payloads() == [b"small"]
+    assert bench.engine.settlement.dropped == {Reason.TOO_LARGE: 8}

@@ -69,9 +69,9 @@ READERS = [
 ]
 
 
-def world(version: int) -> tuple[Bench, Client, list[Client]]:
+def world(version: int, room: int = 1000) -> tuple[Bench, Client, list[Client]]:
     """A publisher and every kind of recipient that a run may meet."""
-    bench = Bench()
+    bench = Bench(receive_maximum=room, max_queue_messages=room)
     readers = [bench.subscriber(f"r{filter}{v}", filter, qos, v) for filter, qos, v in READERS]
     no_local = bench.member("no-local")
     no_local.subscribe("b", no_local=True, identifier=3)
@@ -82,16 +82,16 @@ def world(version: int) -> tuple[Bench, Client, list[Client]]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([V311, V5]), streams(), st.data())
+@given(st.sampled_from([V311, V5]), st.sampled_from([3, 1000]), streams(), st.data())
 def test_a_stream_in_any_pieces_is_the_same_as_packet_by_packet(
-    version: int, packets: list[Packet], data: st.DataObject
+    version: int, room: int, packets: list[Packet], data: st.DataObject
 ) -> None:
     encoded = [encode(plain(packet) if version == V311 else packet, version) for packet in packets]
     ends = list(accumulate(map(len, encoded)))
     stream = b"".join(encoded)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=8), label="cuts"))
-    slow, one_by_one, seen_slowly = world(version)
-    fast, in_pieces, seen_fast = world(version)
+    slow, one_by_one, seen_slowly = world(version, room)
+    fast, in_pieces, seen_fast = world(version, room)
     for start, end in pairwise([0, *cuts, len(stream)]):
         for packet, stop in zip(encoded, ends, strict=True):
             if start < stop <= end:
