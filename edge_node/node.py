@@ -13,14 +13,14 @@ from edge_node.uplink.uplink import Uplink
 from oriole.config import EdgeConfig
 from oriole.data_dir import DataDir
 from oriole.link.mqtt import Client, ClientConfig
-from oriole.link.uplink import Greeting
+from oriole.link.uplink import MOST_STAMP_BYTES, Greeting
 from oriole.logging import Log
 from oriole.wire.mqtt import Properties
 
 SESSION_AT_CENTRE_S = 7 * 86_400
 """How long the centre keeps what is for us: a week offline."""
-KEEP_ALIVE_S = 10
-"""A link that fails silently while nothing is sent is known after one and a half of these."""
+KEEP_ALIVE_S = 4
+"""After so much silence the centre is asked for a sign of life: 30 bytes, and the way there is known to be open."""
 
 
 class EdgeNode(Node):
@@ -56,7 +56,7 @@ class EdgeNode(Node):
             username=first.username,
             password=first.password.encode() if first.password is not None else None,
             properties=Properties(user_property=greeting.pairs()),
-            max_packet_bytes=self.config.limits.max_packet_bytes + 1024,
+            max_packet_bytes=self.config.limits.max_packet_bytes + MOST_STAMP_BYTES,
             max_held_bytes=2 * self.edge.max_uplink_queue_bytes,
             manual_acknowledgement=True,
         )

@@ -1,13 +1,17 @@
 """The shell of an uplink: finds the centre, owns the socket, comes back when the link does.
 
-A link that fails silently is given up after `SILENCE_MS` without an acknowledgement from the other kernel, and tried
-again once a second, whatever happened before: what a growing pause saves the centre, it costs the house in minutes of
-darkness after each outage. Several addresses are tried in turn.
+A lost link is tried again at once and then once a second, whatever happened before: what a growing pause saves the
+centre, it costs the house in minutes of darkness after each outage. Several addresses are tried in turn.
+
+A link that fails silently leaves a connection that neither end knows to be dead, and after it heals the kernel's own
+retransmissions wait for as long again as it was gone. So when the centre owes an answer, a second connection is tried
+beside the first. If it is there before the answer, it takes the first one's place.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import socket
@@ -19,9 +23,12 @@ from edge_node.uplink.uplink import Uplink
 from oriole.logging import Log
 from oriole.urls import Endpoint
 
-CONNECT_TIMEOUT_S = 3.0
-"""Two SYNs (at 0 and 1 second) and a satellite's round trip."""
+CONNECT_TIMEOUT_S = 2.0
+"""Two SYNs (at 0 and 1 second), so that one leaves every second, and a satellite's round trip."""
 RETRY_S = 1.0
+"""From one attempt to the next, at most; half of it at least: a thousand edges do not come back as one."""
+LOOK_S = 0.5
+"""How often it is looked whether the centre still answers."""
 SILENCE_MS = 6_000
 """Sent bytes that nobody acknowledges for so long mean that the path is gone (TCP_USER_TIMEOUT)."""
 
@@ -58,17 +65,40 @@ class UplinkConnection:
             self._uplink.leave(self._host.now())
 
     async def _keep_connected(self) -> None:
+        loop = self._host.loop
         while True:
             address = next(self._addresses)
-            try:
-                connected = await asyncio.wait_for(self._connect(address), CONNECT_TIMEOUT_S)
-            except (OSError, TimeoutError) as error:
-                self._say_once(address, error)
-            else:
-                self._failed = False
+            again_at = loop.time() + RETRY_S * random.uniform(0.5, 1.0)
+            connected = await self._try(address)
+            while connected is not None:
                 self._serve(connected, address)
-                await self._ended.wait()
-            await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.0))  # a thousand edges do not come back as one
+                connected = await self._replacement(address)
+            await asyncio.sleep(max(0.0, again_at - loop.time()))
+
+    async def _try(self, address: Endpoint) -> socket.socket | None:
+        try:
+            return await asyncio.wait_for(self._connect(address), CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
+            self._say_once(address, error)
+            return None
+
+    async def _replacement(self, address: Endpoint) -> socket.socket | None:
+        """Wait for the end of the connection; or for one that was there before the centre's answer on the first."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), LOOK_S)
+            channel = self._channel
+            if channel is None:
+                return None
+            if not self._uplink.silent(self._host.now()):
+                continue
+            second = await self._try(address)
+            if second is None:
+                continue
+            if self._channel is None or self._uplink.silent(self._host.now()):
+                channel.abort()
+                return second
+            second.close()
 
     async def _connect(self, address: Endpoint) -> socket.socket:
         loop = self._host.loop
@@ -92,6 +122,7 @@ class UplinkConnection:
     def _serve(self, connection: socket.socket, address: Endpoint) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MS)
+        self._failed = False
         self._ended.clear()
         self._channel = TcpChannel(self._host, connection, str(address))
         self._channel.start(self)

@@ -70,7 +70,9 @@ class Convergence:
         state.seen = self._events
         if order and order <= state.order:
             return Ruling.KNOWN
-        if state.pending and order:
+        if state.pending and not order:
+            return Ruling.KNOWN  # no order to go by: what is set here goes up behind it, and replaces it there
+        if state.pending:
             if state.contender is None or state.contender[0] < order:
                 state.contender = (order, message)
             return Ruling.WAIT

@@ -5,6 +5,8 @@ So one copy of a message comes down, however many local subscribers want it and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from broker.core.filters import is_wild
 from broker.core.topics import TopicTree
 
@@ -13,6 +15,8 @@ def covers(wide: bytes, narrow: bytes) -> bool:
     """Whether every topic that `narrow` matches is matched by `wide` too."""
     if wide == narrow:
         return True
+    if wide == b"+/#":  # matches all that `#` matches
+        wide = b"#"
     wide_levels, narrow_levels = wide.split(b"/"), narrow.split(b"/")
     if wide_levels[0] in (b"+", b"#") and narrow.startswith(b"$"):
         return False
@@ -46,17 +50,11 @@ class Interests:
         self._reasons[filter] = count + 1
         if count:
             return
-        wild = is_wild(filter)
-        if wild:
+        if is_wild(filter):
             self._wild[filter] = None
         else:
             self._exact.set(filter, True)
-        if self._covered(filter):
-            return
-        self._change(filter, True)
-        if wild:
-            for other in [other for other in self.asked if other != filter and covers(filter, other)]:
-                self._change(other, False)
+        self._ask(filter)
 
     def remove(self, filter: bytes) -> bool:
         """One reason less; True if nobody wants `filter` itself any more."""
@@ -72,8 +70,8 @@ class Interests:
             self._change(filter, False)
             if is_wild(filter):
                 for other in [*self._wild, *list(self._exact.matching(filter))]:
-                    if covers(filter, other) and not self._covered(other):
-                        self._change(other, True)
+                    if covers(filter, other):
+                        self._ask(other)
         return True
 
     def wants(self, topic: bytes) -> bool:
@@ -84,8 +82,22 @@ class Interests:
         """The centre has forgotten us: ask for everything again."""
         self.changes = dict.fromkeys(self.asked, True)
 
+    def repeat(self, filters: Iterable[bytes]) -> None:
+        """Nobody knows whether the centre has heard of these changes: carry them out again, as they stand now."""
+        for filter in filters:
+            self.changes[filter] = filter in self.asked
+
     def _covered(self, filter: bytes) -> bool:
         return any(wild != filter and wild in self.asked and covers(wild, filter) for wild in self._wild)
+
+    def _ask(self, filter: bytes) -> None:
+        """Have `filter` covered, and nothing asked for that it covers."""
+        if filter in self.asked or self._covered(filter):
+            return
+        self._change(filter, True)
+        if is_wild(filter):
+            for other in [other for other in self.asked if other != filter and covers(filter, other)]:
+                self._change(other, False)
 
     def _change(self, filter: bytes, subscribe: bool) -> None:
         if subscribe:

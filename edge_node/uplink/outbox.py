@@ -42,12 +42,17 @@ class Outbox:
         self._waiting.append(message)
         self.bytes += message.size
 
+    @property
+    def held_up(self) -> bool:
+        """Messages were put back: what waits behind them must not overtake them."""
+        return bool(self._refused)
+
     def next(self) -> Message | None:
         """The message to send next, taken out of the queue; it still counts until `settle`."""
         return self._waiting.popleft() if self._waiting else None
 
     def put_back(self, message: Message) -> None:
-        """The centre has no room for `message` now: it goes again, before the others, after `retry`."""
+        """There is no room for `message` now: it goes again, before the others, after `retry`."""
         self._refused.append(message)
 
     def retry(self) -> None:

@@ -8,6 +8,7 @@ node, with stamps (docs/uplink.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from broker.core.channel import Channel
 from broker.core.message import Message
@@ -15,9 +16,11 @@ from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.records import Accepted
 from broker.core.router import Router
 from broker.core.settlement import Outcome, Reason
-from broker.core.sink import OneByOne
 from broker.mqtt.forms import message_properties, read_header
+from edge_node.uplink.arrival import Arrival
 from edge_node.uplink.convergence import Convergence, Ruling
+from edge_node.uplink.enquiries import Enquiries
+from edge_node.uplink.form import UplinkForm
 from edge_node.uplink.interests import Interests
 from edge_node.uplink.outbox import Outbox
 from oriole.link.mqtt import (
@@ -30,9 +33,11 @@ from oriole.link.mqtt import (
     Published,
     PublishRefused,
     QueueFull,
+    Subscribed,
+    Unsubscribed,
 )
 from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp, StampError
-from oriole.link.uplink.stamps import without_stamps
+from oriole.link.uplink.stamps import MOST_NODES, without_stamps
 from oriole.wire.mqtt import ReasonCode, Subscription
 
 TRAFFIC_CLASS = "normal"
@@ -41,50 +46,13 @@ WINDOW = 128
 """Messages on the way to the centre at once: enough for 3,000 a second over a 40 ms link."""
 LINGER_MS = 30_000
 """How long a filter that nobody wants any more stays subscribed: a client that reconnects costs no new snapshot."""
+MOST_LEAVING = 1_000
+"""Such filters at most; the one that nobody wants for longest goes first."""
+PATIENCE_MS = 1_000
+"""How long an answer may be overdue, or four round trips, before the way to the centre is doubted."""
 FILTERS_PER_SUBSCRIBE = 200
 RETRY_MS = 1_000
 """Pause after the centre refused a message for lack of room."""
-
-
-class UplinkForm(OneByOne):
-    """Messages for the uplink: one by one, as values."""
-
-    __slots__ = ()
-    takes = 0
-
-    def merge(self, other: UplinkForm) -> UplinkForm:
-        """There is one subscription."""
-        return self
-
-    def deliver(self, message: Message, sinks: Sequence[Uplink], now: int) -> None:
-        """Send a message up, unless it came from there."""
-        for uplink in sinks:
-            if message.origin is not uplink:
-                uplink.send(message, now)
-
-    def forward(self, packets: bytes, count: int, sinks: Sequence[Uplink], now: int) -> None:
-        """Never called: it takes no packets as they are."""
-
-
-class Arrival:
-    """A message from the centre: routed here, then acknowledged there."""
-
-    __slots__ = ("event", "message", "order", "uplink")
-
-    def __init__(self, uplink: Uplink, event: MessageReceived, message: Message, order: int) -> None:
-        self.uplink = uplink
-        self.event = event
-        self.message = message
-        self.order = order
-
-    def kept(self, now: int) -> None:
-        """Recorded: route it and say so."""
-        self.uplink.take(self.message, self.order, now)
-        self.uplink.acknowledge(self.event, now)
-
-    def broken(self, now: int) -> None:
-        """Not recorded: leave it to the centre, which sends it again on the next connection."""
-        self.uplink.give_up()
 
 
 class Uplink:
@@ -106,9 +74,9 @@ class Uplink:
     persistent = False
 
     __slots__ = (
-        "_channel", "_convergence", "_known", "_leaving", "_outbox", "_report", "_retry_at", "_seen", "_sequence",
-        "_settlement", "_snapshots", "_tracked", "centre", "client", "connected", "full", "interests", "name",
-        "router", "wake_at",
+        "_channel", "_convergence", "_enquiries", "_leaving", "_opened_at", "_outbox", "_recovering", "_report",
+        "_retry_at", "_round_trip", "_seen", "_sequence", "_settlement", "_tracked", "_welcomed", "centre", "client",
+        "connected", "full", "interests", "name", "router", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -127,10 +95,13 @@ class Uplink:
         self._channel: Channel | None = None
         self._outbox = Outbox(max_bytes)
         self._convergence = Convergence()
+        self._enquiries = Enquiries()
         self._sequence = 0
         self._seen = 0
-        self._known = 0
-        self._snapshots: dict[bytes, int] = {}
+        self._opened_at = 0
+        self._round_trip = 0
+        self._welcomed = False
+        self._recovering = False
         self._tracked: dict[bytes, None] = {}
         self._leaving: dict[bytes, int] = {}
         self._retry_at = 0
@@ -148,6 +119,7 @@ class Uplink:
     def open(self, channel: Channel, now: int) -> None:
         """There is a connection to the centre."""
         self._channel = channel
+        self._opened_at = now
         self.client.connect(now)
         self._write(now)
 
@@ -165,6 +137,7 @@ class Uplink:
 
     def closed(self, now: int) -> None:
         """The connection is gone. What is on the way waits for the next one."""
+        self.interests.repeat(self._enquiries.lost())
         for event in self.client.closed(now):
             self._handle(event, now)
         if self._channel is not None:
@@ -174,12 +147,21 @@ class Uplink:
 
     def leave(self, now: int) -> None:
         """Say goodbye: this edge stops. Its session at the centre goes on."""
+        if self.waiting:
+            self._report(f"{self.waiting} messages never reached the centre")
         self.connected = False
         self.client.disconnect(now)
         self._write(now)
 
-    def give_up(self) -> None:
-        """Have the connection closed."""
+    def silent(self, now: int) -> bool:
+        """Whether the centre owes an answer for so long that the way there may be gone."""
+        asked_at = self.client.ping_sent_at
+        return asked_at is not None and now - asked_at > max(PATIENCE_MS, 4 * self._round_trip)
+
+    def give_up(self, order: int) -> None:
+        """What has the place `order` could not be taken: have the connection closed, so that it comes again."""
+        if order:
+            self._seen = min(self._seen, order - 1)
         if self._channel is not None:
             self._channel.close()
 
@@ -191,12 +173,12 @@ class Uplink:
             if until <= now:
                 del self._leaving[filter]
                 self._unwant(filter)
-        if self._retry_at and self._retry_at <= now:
-            self._retry_at = 0
-            self._outbox.retry()
+        self._ask(now)
+        self._retry(now)
         self._pump(now)
         self._write(now)
-        times = [self.client.deadline(), self._retry_at or None, min(self._leaving.values(), default=None)]
+        retry_at = self._retry_at if self._retry_at > now else None
+        times = [self.client.deadline(), retry_at, min(self._leaving.values(), default=None)]
         return min((at for at in times if at is not None), default=None)
 
     def _write(self, now: int) -> None:
@@ -217,7 +199,11 @@ class Uplink:
 
     def send(self, message: Message, now: int) -> None:
         """A local message is for the centre: at once, or when its turn comes."""
-        if not message.qos and not message.retain:
+        if message.retain:
+            self._convergence.published(message.topic)
+        if len(self._path(message)) > MOST_NODES:
+            self._lose(message, Reason.LOOP, now)
+        elif not message.qos and not message.retain:
             self._send_now(message, now)
         elif self._outbox.overflowing:
             self._lose(message, Reason.QUEUE_FULL, now)
@@ -234,14 +220,18 @@ class Uplink:
         elif self._channel.size > HIGH_WATER_BYTES:
             self._settlement.drop(Reason.SLOW_READER)
         else:
-            self._publish(message, 0, Stamp(path=self._path(message)), now)
-            self._settlement.sent += 1
-            self._write(now)
+            try:
+                self._publish(message, 0, Stamp(path=self._path(message)), now)
+            except (PublishRefused, QueueFull):
+                self._settlement.drop(Reason.REJECTED)
+            else:
+                self._settlement.sent += 1
+                self._write(now)
 
     def _pump(self, now: int) -> None:
         """Give the client what the window has room for."""
         outbox = self._outbox
-        while self.connected and not self._retry_at and len(outbox.sent) < WINDOW:
+        while self.connected and not outbox.held_up and len(outbox.sent) < WINDOW:
             message = outbox.next()
             if message is None:
                 break
@@ -249,33 +239,50 @@ class Uplink:
                 self._end(message, now)
                 self._settlement.expired += 1
                 continue
-            self._sequence += 1
-            stamp = Stamp(0, TRAFFIC_CLASS, self._sequence, message.qos, self._path(message))
+            stamp = Stamp(0, TRAFFIC_CLASS, self._sequence + 1, message.qos, self._path(message))
             qos = max(1, message.qos) if self.centre is None else 1
-            identifier = self._publish(message, qos, stamp, now)
-            if identifier is not None:
+            try:
+                identifier = self._publish(message, qos, stamp, now)
+            except PublishRefused as refused:
+                self._report(f"the centre takes no message on {message.topic.decode()}: {refused}")
+                self._reject(message, now)
+            except QueueFull:  # until something on the way is acknowledged
+                outbox.put_back(message)
+                outbox.retry()
+                break
+            else:
+                self._sequence += 1
                 outbox.sent[identifier] = message
 
-    def _publish(self, message: Message, qos: int, stamp: Stamp, now: int) -> int | None:
+    def _retry(self, now: int) -> None:
+        """Send what was put back again, once all that was sent behind it is back too: nothing may overtake it."""
+        if self._retry_at and self._retry_at <= now and not self._outbox.sent:
+            self._retry_at = 0
+            self._sequence += 1  # the number left out says that we begin anew
+            self._outbox.retry()
+
+    def _publish(self, message: Message, qos: int, stamp: Stamp, now: int) -> int:
         properties = message_properties(message, (), now, stamp.pairs())
-        try:
-            return self.client.publish(message.topic, message.payload, qos, message.retain, properties, now=now)
-        except (PublishRefused, QueueFull) as error:
-            self._report(f"the centre takes no message on {message.topic.decode()}: {error}")
-            if qos:
-                self._end(message, now)
-            self._lose(message, Reason.REJECTED, now, ended=True)
-            return None
+        return self.client.publish(message.topic, message.payload, qos, message.retain, properties, now=now) or 0
 
     def _path(self, message: Message) -> tuple[str, ...]:
         return (*(message.header.node_path if message.header is not None else ()), self.name)
 
-    def _lose(self, message: Message, reason: Reason, now: int, ended: bool = False) -> None:
+    def _lose(self, message: Message, reason: Reason, now: int) -> None:
+        """A message ends before it waited."""
+        self._drop(message, reason, now)
+        if message.retain:
+            self._confirm(message, 0, now)
+
+    def _reject(self, message: Message, now: int) -> None:
+        """The centre does not take a message that waited."""
+        self._end(message, now)
+        self._drop(message, Reason.REJECTED, now)
+
+    def _drop(self, message: Message, reason: Reason, now: int) -> None:
         self._settlement.drop(reason)
         if self._settlement.record is not None:
             self._settlement.record(message, self, Outcome.DROPPED, reason, now)
-        if message.retain and not ended:
-            self._confirm(message, 0, now)
 
     def _end(self, message: Message, now: int, order: int = 0) -> None:
         """A message no longer waits: make room, and settle which retained value stands."""
@@ -290,7 +297,7 @@ class Uplink:
         if contender is not None:
             self.router.publish(contender, now)
         if not self.router.retained.get(message.topic, now):
-            self._untrack(message.topic)
+            self._untrack(message.topic, now)
 
     # Events of the client
 
@@ -299,6 +306,10 @@ class Uplink:
             self._message(event, now)
         elif isinstance(event, Published):
             self._published(event, now)
+        elif isinstance(event, Subscribed):
+            self._subscribed(event)
+        elif isinstance(event, Unsubscribed):
+            self._enquiries.answered(event.packet_identifier)
         elif isinstance(event, Connected):
             self._welcome(event, now)
         elif isinstance(event, ConnectRefused):
@@ -315,11 +326,14 @@ class Uplink:
         if centre is None or self.centre is None or centre.epoch != self.centre.epoch:
             self._convergence.restart()
             self._seen = 0
+            self._recovering = self._welcomed
         self.centre = centre
-        self._known = centre.order if centre is not None else 0
-        self.connected = True
+        self._welcomed = self.connected = True
+        self._round_trip = now - self._opened_at
         self._report(f"connected to {centre.name if centre is not None else 'a broker of another make'}")
         if not event.session_present:
+            self._enquiries.restart()
+        if not event.session_present or centre is None:  # a broker of another make keeps no QoS 0 state for us
             self.interests.restart()
         self._ask(now)
         self._pump(now)
@@ -332,16 +346,25 @@ class Uplink:
             self._outbox.put_back(message)
             self._retry_at = now + RETRY_MS
             self.router.engine.deadlines.schedule(self, self._retry_at)
+            self._retry(now)
             return
         order = _stamp_of(event.properties.user_property).order
-        self._end(message, now, order)
         if event.reason_code >= ReasonCode.UNSPECIFIED_ERROR:
-            self._lose(message, Reason.REJECTED, now, ended=True)
+            self._reject(message, now)
         else:
+            self._end(message, now, order)
             self._settlement.acknowledged += 1
             if self._settlement.record is not None:
                 self._settlement.record(message, self, Outcome.ACKNOWLEDGED, None, now)
+        self._retry(now)
         self._pump(now)
+
+    def _subscribed(self, event: Subscribed) -> None:
+        filters = self._enquiries.answered(event.packet_identifier)
+        for filter, code in zip(filters, event.reason_codes, strict=False):
+            if code >= ReasonCode.UNSPECIFIED_ERROR:
+                self._enquiries.ended(filter)
+                self._report(f"the centre refuses us {filter.decode()}: {code.name.lower().replace('_', ' ')}")
 
     # Down
 
@@ -351,10 +374,13 @@ class Uplink:
             self._end_of_snapshot(event.payload.split(b"\n"), stamp.order, now)
             self.acknowledge(event, now)
             return
-        repeat = event.qos and not event.retain and stamp.order and stamp.order <= self._seen
-        if repeat or self.name in stamp.path or event.topic.startswith("$"):
-            if not repeat:
-                self._settlement.drop(Reason.LOOP)
+        promises = self.router.engine.promises
+        if event.qos and not event.retain and 0 < stamp.order <= self._seen:
+            promises.made.append(Arrival(self, event, None, stamp.order))
+            return
+        replayed = event.retain and self._enquiries.awaiting_snapshot
+        if (self.name in stamp.path and not replayed) or event.topic.startswith("$"):  # a snapshot has our values too
+            self._settlement.drop(Reason.LOOP)
             self.acknowledge(event, now)
             return
         properties = event.properties
@@ -369,13 +395,12 @@ class Uplink:
             self,
             0 if lifetime is None else now + max(1, lifetime * 1000),
         )
-        message.replayed = event.retain and stamp.order <= self._known
+        message.replayed = replayed
         if not event.qos:
             self.take(message, stamp.order, now)
             return
         if stamp.order and not event.retain:
             self._seen = stamp.order
-        promises = self.router.engine.promises
         promises.records.append(Accepted(message))
         promises.made.append(Arrival(self, event, message, stamp.order))
 
@@ -388,7 +413,7 @@ class Uplink:
                     self._settlement.collapsed += 1
                 return
             if not message.payload:
-                self._untrack(message.topic)
+                self._untrack(message.topic, now)
         self.router.publish(message, now)
 
     def acknowledge(self, event: MessageReceived, now: int) -> None:
@@ -400,13 +425,18 @@ class Uplink:
     def _end_of_snapshot(self, filters: list[bytes], order: int, now: int) -> None:
         """What the centre did not mention, it does not have."""
         for filter in filters:
-            since = self._snapshots.pop(filter, None)
+            since = self._enquiries.ended(filter)
             if since is None:
                 continue
             for message in list(self.router.retained.matching(filter, now)):
-                if self._convergence.missing(message.topic, since, order):
+                if not self._convergence.missing(message.topic, since, order):
+                    continue
+                if self._recovering and message.topic in self._tracked:
+                    self.send(_anew(message), now)  # the centre has lost what was set here: it gets it again
+                else:
                     self.router.publish(Message(message.topic, b"", retain=True, origin=self), now)
-                    self._untrack(message.topic)
+                    self._untrack(message.topic, now)
+        self._recovering = self._recovering and self._enquiries.awaiting_snapshot
 
     # What is wanted here
 
@@ -421,6 +451,11 @@ class Uplink:
     def unwanted(self, filter: bytes, now: int) -> None:
         """The last local subscription ended; it may come back soon."""
         if not filter.startswith(b"$"):
+            if len(self._leaving) >= MOST_LEAVING:
+                oldest = next(iter(self._leaving))
+                del self._leaving[oldest]
+                self._unwant(oldest)
+                self._ask(now)
             self._leaving[filter] = now + LINGER_MS
             self.router.engine.deadlines.schedule(self, now + LINGER_MS)
 
@@ -437,17 +472,17 @@ class Uplink:
         topic = message.topic
         if message.origin is self or topic.startswith(b"$"):
             return
-        self._convergence.published(topic)
         if message.payload and topic not in self._tracked:
             self._tracked[topic] = None
             self.interests.add(topic)
             self._ask(now)
 
-    def _untrack(self, topic: bytes) -> None:
+    def _untrack(self, topic: bytes, now: int) -> None:
         """The topic has no value here any more: no reason to keep it current."""
         if topic in self._tracked:
             del self._tracked[topic]
             self.interests.remove(topic)
+            self._ask(now)
         self._convergence.forget(topic)
 
     def _ask(self, now: int) -> None:
@@ -457,16 +492,15 @@ class Uplink:
             return
         self.interests.changes = {}
         new = [filter for filter, subscribe in changes.items() if subscribe]
-        old = [filter.decode() for filter, subscribe in changes.items() if not subscribe]
+        old = [filter for filter, subscribe in changes.items() if not subscribe]
         qos = 2 if self.centre is None else 1
         for start in range(0, len(new), FILTERS_PER_SUBSCRIBE):
             part = new[start : start + FILTERS_PER_SUBSCRIBE]
-            since = self._convergence.event()
-            self._snapshots.update(dict.fromkeys(part, since))
             wanted = [Subscription(filter.decode(), qos, True, True) for filter in part]
-            self.client.subscribe(wanted, now=now)
+            self._enquiries.subscribe(self.client.subscribe(wanted, now=now), part, self._convergence.event())
         for start in range(0, len(old), FILTERS_PER_SUBSCRIBE):
-            self.client.unsubscribe(old[start : start + FILTERS_PER_SUBSCRIBE], now=now)
+            part = old[start : start + FILTERS_PER_SUBSCRIBE]
+            self._enquiries.unsubscribe(self.client.unsubscribe([f.decode() for f in part], now=now), part)
         self._write(now)
 
 
@@ -476,3 +510,9 @@ def _stamp_of(pairs: Sequence[tuple[str, str]]) -> Stamp:
         return Stamp.read(pairs)
     except StampError:
         return Stamp()
+
+
+def _anew(message: Message) -> Message:
+    """A retained value as if it were set here now."""
+    header = replace(message.header, node_path=()) if message.header is not None else None
+    return Message(message.topic, message.payload, message.qos, True, header, None, message.expires_at)

@@ -109,6 +109,11 @@ class Client:
         return self.state is State.CLOSING
 
     @property
+    def ping_sent_at(self) -> int | None:
+        """When the ping was sent that the server has not answered; None when there is none."""
+        return self._keep_alive.ping_sent if self.state is State.CONNECTED else None
+
+    @property
     def unsettled(self) -> int:
         """QoS 1 and 2 messages published and neither acknowledged nor refused."""
         return len(self._outbox)

@@ -1,0 +1,33 @@
+"""The promise to the centre that a message has arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.message import Message
+from oriole.link.mqtt import MessageReceived
+
+if TYPE_CHECKING:
+    from edge_node.uplink.uplink import Uplink
+
+
+class Arrival:
+    """A message from the centre: routed here, then acknowledged there."""
+
+    __slots__ = ("event", "message", "order", "uplink")
+
+    def __init__(self, uplink: Uplink, event: MessageReceived, message: Message | None, order: int) -> None:
+        self.uplink = uplink
+        self.event = event
+        self.message = message
+        self.order = order
+
+    def kept(self, now: int) -> None:
+        """Recorded: route it, unless it is a repeat, and say so."""
+        if self.message is not None:
+            self.uplink.take(self.message, self.order, now)
+        self.uplink.acknowledge(self.event, now)
+
+    def broken(self, now: int) -> None:
+        """Not recorded: leave it to the centre, which sends it again on the next connection."""
+        self.uplink.give_up(self.order)
