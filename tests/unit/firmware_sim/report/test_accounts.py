@@ -161,9 +161,11 @@ def test_order_per_publisher_and_topic(scene: Scene) -> None:
 
 
 def test_two_filters_of_one_subscriber_make_one_due(scene: Scene) -> None:
-    scene.ledger.listens("phone", TOPIC, 0, "centre", latest_only=False)
+    for name, first, second in (("phone", 0, 0), ("watch", 0, 1), ("clock", 1, 0)):
+        scene.ledger.listens(name, TOPIC, first, "centre", latest_only=False)
+        scene.ledger.listens(name, "fleet/#", second, "centre", latest_only=False)
     scene.send(qos=2)
-    assert scene.books().total.lost == 1, "and the higher QoS counts"
+    assert scene.books().total.lost == 3, "and the higher QoS counts"
 
 
 FATES = st.lists(
