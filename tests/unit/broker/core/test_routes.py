@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from broker.core.filters import FilterTrie
 from broker.core.message import Message
 from broker.core.routes import ANY_FORMAT, Routes
+from broker.core.sink import OneByOne
 from broker.core.topics import TopicTree
 from oriole.wire.topics import matches
 
@@ -32,7 +33,7 @@ class Recipient:
         self.name = name
 
 
-class Plain:
+class Plain(OneByOne):
     """A form with a QoS, for V311 and V5 unchanged where it is 0."""
 
     def __init__(self, qos: int = 0) -> None:

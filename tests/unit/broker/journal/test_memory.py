@@ -13,7 +13,7 @@ from broker.journal.memory import MemoryJournal
 JOURNALS: dict[str, Callable[[], Journal]] = {"memory": lambda: MemoryJournal(keep=True)}
 
 
-@pytest.fixture(params=JOURNALS.values(), ids=JOURNALS)
+@pytest.fixture(params=JOURNALS.values(), ids=list(JOURNALS))
 def journal(request: pytest.FixtureRequest) -> Journal:
     made: Journal = request.param()
     return made

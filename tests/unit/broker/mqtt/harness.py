@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from typing import Any
 
 from broker.core.channel import Channel
 from broker.core.engine import Engine
@@ -208,7 +209,7 @@ class Bench:
         assert connack.reason_code == ReasonCode.SUCCESS
         return client
 
-    def subscriber(self, client_id: str, filter: str, qos: int = 0, version: int = V5, **asked: object) -> Client:
+    def subscriber(self, client_id: str, filter: str, qos: int = 0, version: int = V5, **asked: Any) -> Client:
         """A member that has subscribed."""
         client = self.member(client_id, version, **asked)
         client.subscribe(filter, qos)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from unit.broker.mqtt.harness import START, Bench
 
@@ -169,7 +171,7 @@ def test_what_was_sent_behind_a_refused_connect_is_thrown_away() -> None:
     ("limits", "code"),
     [({"max_connections": 1}, ReasonCode.SERVER_BUSY), ({"max_sessions": 1}, ReasonCode.QUOTA_EXCEEDED)],
 )
-def test_the_house_is_full(limits: dict[str, int], code: ReasonCode) -> None:
+def test_the_house_is_full(limits: dict[str, Any], code: ReasonCode) -> None:
     bench = Bench(**limits)
     first = bench.member("a")
     assert connack(bench.join("b").take()[0]).reason_code == code

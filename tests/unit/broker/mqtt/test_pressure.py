@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from unit.broker.mqtt.harness import Bench, Client
 
@@ -22,7 +24,7 @@ from oriole.wire.mqtt import (
     encode,
 )
 
-KEPT = {"session_expiry_interval": 600}
+KEPT: dict[str, Any] = {"session_expiry_interval": 600}
 FULL = ReasonCode.QUOTA_EXCEEDED
 
 

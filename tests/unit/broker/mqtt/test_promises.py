@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from unit.broker.mqtt.harness import Bench, Client, FailingJournal, LateJournal
 
@@ -11,6 +14,7 @@ from oriole.wire.mqtt import (
     V5,
     V311,
     ConnAck,
+    Packet,
     PingReq,
     PingResp,
     PubAck,
@@ -25,7 +29,7 @@ from oriole.wire.mqtt import (
     Unsubscribe,
 )
 
-KEPT = {"session_expiry_interval": 60}
+KEPT: dict[str, Any] = {"session_expiry_interval": 60}
 
 
 def publish(number: int, qos: int, identifier: int, dup: bool = False) -> Publish:
@@ -187,7 +191,7 @@ def test_the_journal_is_told_everything_that_must_survive() -> None:
 def test_a_journal_that_stands_still_holds_the_clients_that_wait_for_it() -> None:
     """Whatever it is that they are promised; and all goes on when the journal does."""
     bench, reader, publisher = late_bench()
-    others = {
+    others: dict[str, Callable[[int], Packet]] = {
         "subscribe": lambda n: Subscribe(n, [Subscription("u")]),
         "unsubscribe": lambda n: Unsubscribe(n, ["u"]),
         "repeat": lambda n: publish(1, 2, 9, dup=True),

@@ -116,7 +116,7 @@ def forget_routes(bench: Bench) -> None:
         bench.router.routes._cache.pop(topic)
 
 
-def parted(client: Client) -> tuple[list[Packet], list[Packet]]:
+def parted(client: Client) -> tuple[list[Publish], list[Packet]]:
     """Messages, and everything else: how the two are mixed depends on where reads begin and end."""
     packets = client.take()
     messages = [packet for packet in packets if isinstance(packet, Publish)]

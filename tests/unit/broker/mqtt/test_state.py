@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cbor2
 import msgspec
@@ -12,7 +13,7 @@ from unit.broker.mqtt.harness import Bench, Client
 from broker.mqtt.state import SessionState, export, restore
 from oriole.wire.mqtt import V5, V311, ConnAck, Properties, PubAck, PubComp, Publish, PubRec, PubRel, Will
 
-KEPT = {"session_expiry_interval": 600}
+KEPT: dict[str, Any] = {"session_expiry_interval": 600}
 
 
 def by_cbor(state: SessionState) -> SessionState:
@@ -44,7 +45,7 @@ def busy_session() -> tuple[Bench, Client]:
     for number in range(1, 8):
         publisher.send(Publish(b"t/1", b"%d" % number, 1 + number % 2, number == 5, packet_identifier=number))
     other = bench.member("q")
-    told = {"content_type": "c", "user_property": [("k", "v")], "correlation_data": b"\0\xff"}
+    told: dict[str, Any] = {"content_type": "c", "user_property": [("k", "v")], "correlation_data": b"\0\xff"}
     other.publish("t/2", b"told", 1, message_expiry_interval=60, **told)
     other.publish("t/2", b"short", 1, message_expiry_interval=5)
     client.take()
