@@ -1,4 +1,4 @@
-"""The promise to the centre that a message has arrived."""
+"""The promises to the centre: what came from there is acknowledged once it is recorded and has had its effect."""
 
 from __future__ import annotations
 
@@ -30,4 +30,24 @@ class Arrival:
 
     def broken(self, now: int) -> None:
         """Not recorded: leave it to the centre, which sends it again on the next connection."""
+        self.uplink.give_up(self.order)
+
+
+class SnapshotEnd:
+    """The mark after the values that the centre has: it counts once they are taken."""
+
+    __slots__ = ("event", "order", "uplink")
+
+    def __init__(self, uplink: Uplink, event: MessageReceived, order: int) -> None:
+        self.uplink = uplink
+        self.event = event
+        self.order = order
+
+    def kept(self, now: int) -> None:
+        """All before it is recorded: what it does not mention is gone."""
+        self.uplink.end_snapshot(self.event.payload.split(b"\n"), self.order, now)
+        self.uplink.acknowledge(self.event, now)
+
+    def broken(self, now: int) -> None:
+        """What came before it was not recorded: it comes again."""
         self.uplink.give_up(self.order)

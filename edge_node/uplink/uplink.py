@@ -17,7 +17,7 @@ from broker.core.records import Accepted
 from broker.core.router import Router
 from broker.core.settlement import Outcome, Reason
 from broker.mqtt.forms import message_properties, read_header
-from edge_node.uplink.arrival import Arrival
+from edge_node.uplink.arrival import Arrival, SnapshotEnd
 from edge_node.uplink.convergence import Convergence, Ruling
 from edge_node.uplink.enquiries import Enquiries
 from edge_node.uplink.form import UplinkForm
@@ -323,6 +323,10 @@ class Uplink:
             centre = Greeting.read(event.properties.user_property)
         except StampError:
             centre = None
+        if centre is not None and centre.name == self.name:
+            self._report(f"the centre is called {self.name} like this edge, or is this edge: nothing flows")
+            self.client.disconnect(now)
+            return
         if centre is None or self.centre is None or centre.epoch != self.centre.epoch:
             self._convergence.restart()
             self._seen = 0
@@ -370,11 +374,10 @@ class Uplink:
 
     def _message(self, event: MessageReceived, now: int) -> None:
         stamp = _stamp_of(event.properties.user_property)
-        if event.topic == SNAPSHOT_END:
-            self._end_of_snapshot(event.payload.split(b"\n"), stamp.order, now)
-            self.acknowledge(event, now)
-            return
         promises = self.router.engine.promises
+        if event.topic == SNAPSHOT_END:  # behind the values that it ends, which wait for the journal
+            promises.made.append(SnapshotEnd(self, event, stamp.order))
+            return
         if event.qos and not event.retain and 0 < stamp.order <= self._seen:
             promises.made.append(Arrival(self, event, None, stamp.order))
             return
@@ -422,7 +425,7 @@ class Uplink:
             self.client.acknowledge(event, now=now)
             self._write(now)
 
-    def _end_of_snapshot(self, filters: list[bytes], order: int, now: int) -> None:
+    def end_snapshot(self, filters: list[bytes], order: int, now: int) -> None:
         """What the centre did not mention, it does not have."""
         for filter in filters:
             since = self._enquiries.ended(filter)
