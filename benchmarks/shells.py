@@ -90,7 +90,7 @@ class TransportChannel(Channel, asyncio.Protocol):
     def resume_writing(self) -> None:
         """Less than the low-water mark waits."""
         self._paused = False
-        self.engine.unsent(self, 0)
+        self.engine.unsent(self, sum(map(len, self.out)))
         self.flush()
         self._host.wake()
 
@@ -103,7 +103,7 @@ class TransportChannel(Channel, asyncio.Protocol):
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
             if not self._paused:
-                self.size = 0
+                self.engine.unsent(self, 0)
         if self.closing:
             self._transport.close()
 
@@ -112,6 +112,8 @@ class TransportChannel(Channel, asyncio.Protocol):
         if not self.closing:
             self._transport.resume_reading()
             self._stream.resume(self._host.now())
+            if self.holds:
+                self._transport.pause_reading()
 
 
 def serve(shell: str, port: int) -> None:
