@@ -99,7 +99,7 @@ def without_stamps(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _name(text: str) -> str:
-    if not 0 < len(text) <= MOST_NAME or "," in text:
+    if not 0 < len(text) <= MOST_NAME or not text.isascii() or "," in text:
         raise StampError(f"not a name: {text!r:.80}")
     return text
 

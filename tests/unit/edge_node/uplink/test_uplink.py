@@ -1,4 +1,4 @@
-"""An uplink between real engines: what goes up, what comes down, and that nothing is lost, doubled or goes in circles."""
+"""An uplink between real engines: nothing is lost, doubled, overtaken, or goes in circles."""
 
 from __future__ import annotations
 

@@ -131,7 +131,8 @@ class World:
     def settle(self) -> None:
         """Carry bytes until nobody has anything to say."""
         for _ in range(MOST_STEPS):
-            if not any([link.step() for link in self.links]):
+            moved = [link.step() for link in self.links]
+            if not any(moved):
                 return
         raise AssertionError("they talk in circles")
 

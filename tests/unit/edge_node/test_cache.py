@@ -1,0 +1,105 @@
+"""Pushes that asked to be held, and nothing else."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.broker.mqtt.harness import START
+
+from broker.core.engine import Engine
+from broker.core.message import Header, Message
+from broker.core.router import Router
+from broker.journal.memory import MemoryJournal
+from edge_node.cache import MOST_PER_TOPIC, HeldPushes
+
+
+def make(max_bytes: int = 1 << 20) -> HeldPushes:
+    return HeldPushes(Router(Engine(MemoryJournal())), max_bytes)
+
+
+def push(topic: bytes, payload: bytes, lives_until: int = 0, key: str | None = None, retain: bool = False) -> Message:
+    header = Header(collapse_key=key) if key is not None else None
+    return Message(topic, payload, 1, retain, header, expires_at=lives_until)
+
+
+def held(cache: HeldPushes, filter: bytes = b"#", now: int = START) -> list[bytes]:
+    return [message.payload for message in cache.matching(filter, now)]
+
+
+def test_an_event_is_over_when_it_is_over() -> None:
+    cache = make()
+    cache.hold(push(b"lock", b"unlock"), START)
+    assert held(cache) == []
+
+
+def test_a_lifetime_or_a_key_asks_to_be_held() -> None:
+    cache = make()
+    cache.hold(push(b"a", b"lives", START + 10), START)
+    cache.hold(push(b"a", b"newest of its kind", key="k"), START)
+    assert held(cache) == [b"lives", b"newest of its kind"]
+    assert held(cache, now=START + 10) == [b"newest of its kind"]
+    assert cache.answers == 3
+
+
+def test_retained_state_is_the_stores_business() -> None:
+    cache = make()
+    cache.hold(push(b"a", b"x", START + 10, "k", retain=True), START)
+    assert held(cache) == []
+
+
+def test_a_push_with_the_same_key_replaces_the_older_one() -> None:
+    cache = make()
+    for payload, key in ((b"1", "k"), (b"2", "other"), (b"3", "k")):
+        cache.hold(push(b"a", payload, key=key), START)
+    assert held(cache) == [b"2", b"3"]
+    cache.hold(push(b"a", b"", key="k"), START)
+    assert held(cache) == [b"2"]
+
+
+def test_the_newest_of_a_topic_stay() -> None:
+    cache = make()
+    for number in range(MOST_PER_TOPIC + 3):
+        cache.hold(push(b"a", b"%d" % number, START + 10), START)
+    assert held(cache) == [b"%d" % number for number in range(3, MOST_PER_TOPIC + 3)]
+
+
+def test_a_filter_gets_its_topics_only() -> None:
+    cache = make()
+    for topic in (b"a/b", b"a/c", b"d"):
+        cache.hold(push(topic, topic, START + 10), START)
+    assert sorted(held(cache, b"a/+")) == [b"a/b", b"a/c"]
+
+
+def test_it_sees_what_the_router_routes() -> None:
+    router = Router(Engine(MemoryJournal()))
+    cache = HeldPushes(router)
+    router.publish(push(b"a", b"x", START + 10), START)
+    router.publish(push(b"$SYS/a", b"x", START + 10), START)
+    assert [message.payload for message in router.late(b"#", START)] == [b"x"]
+    assert held(cache, b"$SYS/#") == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((b"a", b"b", b"c/d", b"e")),
+            st.binary(max_size=300),
+            st.integers(0, 20),
+            st.sampled_from((None, "k", "l")),
+        ),
+        max_size=60,
+    )
+)
+def test_bytes_are_bounded_and_nothing_dead_or_unasked_comes_out(
+    pushes: list[tuple[bytes, bytes, int, str | None]],
+) -> None:
+    cache = make(max_bytes=2_000)
+    for age, (topic, payload, lifetime, key) in enumerate(pushes):
+        now = START + age
+        cache.hold(push(topic, payload, now + lifetime if lifetime else 0, key), now)
+        answers = list(cache.matching(b"#", now))
+        assert cache.bytes <= 2_000
+        assert sum(message.size for message in answers) <= cache.bytes
+        for message in answers:
+            assert message.expires_at > now or (not message.expires_at and message.header is not None)
