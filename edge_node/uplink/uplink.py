@@ -417,6 +417,8 @@ class Uplink:
                 return
             if not message.payload:
                 self._untrack(message.topic, now)
+            elif message.header is not None and self.name in message.header.node_path:
+                self._track(message.topic, now)  # ours, before we lost our memory
         self.router.publish(message, now)
 
     def acknowledge(self, event: MessageReceived, now: int) -> None:
@@ -475,7 +477,12 @@ class Uplink:
         topic = message.topic
         if message.origin is self or topic.startswith(b"$"):
             return
-        if message.payload and topic not in self._tracked:
+        if message.payload:
+            self._track(topic, now)
+
+    def _track(self, topic: bytes, now: int) -> None:
+        """The topic's value was set here: keep it current."""
+        if topic not in self._tracked:
             self._tracked[topic] = None
             self.interests.add(topic)
             self._ask(now)

@@ -1,0 +1,342 @@
+"""`oriole broker` and `oriole edge` as a user runs them, with stock clients, cut links and killed processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+
+from firmware_sim.links.network import Network
+from firmware_sim.links.orders import LinkModel
+
+PATIENCE_S = 10.0
+names = (f"peer-{number}" for number in itertools.count())
+
+
+def wait_until(done: Callable[[], object], seconds: float = PATIENCE_S) -> float:
+    """Seconds until something is true."""
+    begun = time.monotonic()
+    while not done():
+        assert time.monotonic() < begun + seconds, "it did not come true in time"
+        time.sleep(0.005)
+    return time.monotonic() - begun
+
+
+class Program:
+    """`oriole broker` or `oriole edge`, ready."""
+
+    def __init__(self, name: str, *arguments: str, listen: tuple[str, ...] = ("mqtt://127.0.0.1:0",)) -> None:
+        command = [sys.executable, "-m", "oriole", name, *arguments, *(f"--listen={url}" for url in listen)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        ready = self.process.stdout.readline()
+        assert "ready: " in ready, ready
+        self.urls = ready.partition("ready: ")[2].split()
+        self.port = int(self.urls[0].rpartition(":")[2])
+
+    def stop(self) -> str:
+        """End it as a service manager does; what it said."""
+        self.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        _, said = self.process.communicate(timeout=PATIENCE_S)
+        assert time.monotonic() - begun < 2
+        assert self.process.returncode == 0
+        assert "Traceback" not in said, said
+        return said
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.process.communicate()
+
+
+class Peer:
+    """An MQTT client that notes what it hears."""
+
+    def __init__(self, port: int, *filters: str, version: int = 5, name: str = "") -> None:
+        protocol = paho.MQTTv5 if version == 5 else paho.MQTTv311
+        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, name or next(names), protocol=protocol)
+        self.heard: list[tuple[str, bytes]] = []
+        self.heard_at: list[float] = []
+        self._subscribed = threading.Event()
+        self.client.on_message = self._note
+        self.client.on_subscribe = lambda *_: self._subscribed.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        wait_until(self.client.is_connected)
+        if filters:
+            self.client.subscribe([(filter, 2) for filter in filters])
+            assert self._subscribed.wait(PATIENCE_S)
+
+    def _note(self, client: object, data: object, message: paho.MQTTMessage) -> None:
+        self.heard.append((message.topic, message.payload))
+        self.heard_at.append(time.monotonic())
+
+    def say(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
+        """Publish, and wait for the acknowledgement."""
+        self.client.publish(topic, payload, qos, retain).wait_for_publish(PATIENCE_S)
+
+    def payloads(self, topic: str) -> list[bytes]:
+        return [payload for heard, payload in self.heard if heard == topic]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class Link:
+    """A link to a port, in its own process, that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._network = Network()
+        self._run(self._network.__aenter__())
+        self._run(self._network.add("link", LinkModel()))
+        self.port: int = self._run(self._network.forward("link", "tcp", "127.0.0.1", port))
+
+    def cut(self) -> None:
+        self._run(self._network.cut("link"))
+
+    def heal(self) -> float:
+        """Let bytes through again; when that was."""
+        self._run(self._network.heal("link"))
+        return time.monotonic()
+
+    def close(self) -> None:
+        self._run(self._network.__aexit__())
+        self._loop.close()
+
+    def _run(self, order: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(order)
+
+
+@pytest.fixture
+def closing() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def joined(closing: contextlib.ExitStack, port: int, *arguments: str, **options: Any) -> Program:
+    """An edge below the broker on `port`, once what is said there is heard there."""
+    edge = Program("edge", "--name=house", f"--uplink=mqtt://127.0.0.1:{port}", *arguments, **options)
+    closing.callback(edge.kill)
+    await_link(edge.port, port)
+    return edge
+
+
+def await_link(edge_port: int, centre_port: int) -> None:
+    """Wait until messages flow from the edge to the centre."""
+    above, below = Peer(centre_port, "probe/#"), Peer(edge_port)
+    numbers = itertools.count()
+    wait_until(lambda: below.say("probe/up", b"%d" % next(numbers), 0) or time.sleep(0.02) or above.heard)
+    above.close()
+    below.close()
+
+
+@pytest.mark.interop("mosquitto_pub", "mosquitto_sub", "coap-client-notls", "socat")
+def test_mqtt_coap_and_serial_devices_and_the_centre_reach_each_other(
+    closing: contextlib.ExitStack, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "gateway", tmp_path / "device"
+    socat = subprocess.Popen(["socat", f"pty,raw,echo=0,link={ours}", f"pty,raw,echo=0,link={theirs}"])
+    closing.callback(socat.wait)
+    closing.callback(socat.terminate)
+    wait_until(lambda: ours.exists() and theirs.exists())
+    broker = Program("broker")
+    closing.callback(broker.kill)
+    edge = joined(
+        closing, broker.port, f"--serial=serial://{ours}", listen=("mqtt://127.0.0.1:0", "coap://127.0.0.1:0")
+    )
+    coap = edge.urls[1]
+    relay = subprocess.Popen(
+        [sys.executable, "-m", "oriole", "fleet", "device", "relay", f"serial://{theirs}", "--every=0.5"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    closing.callback(relay.communicate)
+    closing.callback(relay.kill)
+    observer = subprocess.Popen(
+        ["coap-client-notls", "-s", "20", f"{coap}/ps/data/push"], stdout=subprocess.PIPE, text=True
+    )
+    closing.callback(observer.communicate)
+    closing.callback(observer.kill)
+    above = subprocess.Popen(
+        ["mosquitto_sub", "-p", str(broker.port), "-V", "311", "-t", "#", "-v"], stdout=subprocess.PIPE, text=True
+    )
+    below = subprocess.Popen(
+        ["mosquitto_sub", "-p", str(edge.port), "-V", "mqttv5", "-t", "#", "-v"], stdout=subprocess.PIPE, text=True
+    )
+    for process in (above, below):
+        closing.callback(process.communicate)
+        closing.callback(process.kill)
+    said = {name: Lines(process) for name, process in locals().items() if isinstance(process, subprocess.Popen)}
+    repeat(lambda: publish(broker.port, "push", "from above", "5"), lambda: said["observer"].has("from above"))
+    assert said["below"].has("push from above")
+    put = ["coap-client-notls", "-m", "put", "-e", "21.5", f"{coap}/ps/data/warm"]
+    subprocess.run(put, check=True, timeout=PATIENCE_S, capture_output=True)
+    wait_until(lambda: said["above"].has("warm 21.5"))
+    publish(edge.port, "hello", "from below", "311")
+    wait_until(lambda: said["above"].has("hello from below"))
+    wait_until(lambda: said["above"].has("home/relay/"))
+    publish(broker.port, "home/relay/set", '{"closed": true}', "311")
+    wait_until(lambda: said["relay"].has('"closed": true') or said["relay"].has("home/relay/set"))
+    edge.stop()
+    broker.stop()
+
+
+class Lines:
+    """What a process prints, read as it comes."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._lines: list[str] = []
+        assert (
+            process.stdout is None or threading.Thread(target=self._read, args=(process,), daemon=True).start() is None
+        )
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed under us at the end of the test
+            self._lines += iter(process.stdout.readline, "")
+
+    def has(self, text: str) -> bool:
+        return any(text in line for line in self._lines)
+
+
+def publish(port: int, topic: str, payload: str, version: str) -> None:
+    command = ["mosquitto_pub", "-p", str(port), "-V", version, "-q", "1", "-t", topic, "-m", payload]
+    subprocess.run(command, check=True, timeout=PATIENCE_S)
+
+
+def repeat(action: Callable[[], object], done: Callable[[], object]) -> None:
+    """Do it until it shows: who subscribes in a process of its own does not say when it has."""
+    for _ in range(20):
+        action()
+        with contextlib.suppress(AssertionError):
+            wait_until(done, 0.5)
+            return
+    raise AssertionError("it never showed")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_cut_link_leaves_a_house_that_works_and_heals_without_loss(
+    closing: contextlib.ExitStack, version: int
+) -> None:
+    broker = Program("broker")
+    closing.callback(broker.kill)
+    link = Link(broker.port)
+    closing.callback(link.close)
+    edge = joined(closing, link.port)
+    above = Peer(broker.port, "up/#", "state/#", version=version)
+    below = Peer(edge.port, "down/#", "state/#", "up/#", version=version)
+    for peer in (above, below):
+        closing.callback(peer.close)
+    above.say("state/lamp", b"before", retain=True)
+    wait_until(lambda: below.payloads("state/lamp"))
+    link.cut()
+    for number in range(40):
+        qos = 1 + number % 3 % 2
+        below.say(f"up/{number % 3}", b"%d" % number, qos)
+        above.say(f"down/{number % 3}", b"%d" % number, qos)
+    wait_until(lambda: sum(topic.startswith("up/") for topic, _ in below.heard) == 40)
+    below.say("state/lamp", b"house", retain=True)
+    above.say("state/lamp", b"centre", 0, retain=True)
+    time.sleep(3)  # long enough for the edge to doubt the link
+    healed_at = link.heal()
+    wait_until(lambda: sum(topic.startswith("up/") for topic, _ in above.heard) == 40)
+    wait_until(lambda: sum(topic.startswith("down/") for topic, _ in below.heard) == 40)
+    first = min(
+        at for peer, way in ((above, "up/"), (below, "down/"))
+        for (topic, _), at in zip(peer.heard, peer.heard_at, strict=True) if topic.startswith(way) and at > healed_at
+    )  # fmt: skip
+    assert first - healed_at < 2
+    for peer, way in ((above, "up"), (below, "down")):
+        for topic in range(3):
+            assert [int(payload) for payload in peer.payloads(f"{way}/{topic}")] == list(range(topic, 40, 3))
+    settled = max(0.0, healed_at + 1 - time.monotonic())
+    time.sleep(settled)
+    values = []
+    for port in (broker.port, edge.port):
+        late = Peer(port, "state/lamp")
+        wait_until(lambda late=late: late.heard)
+        values.append(late.heard[-1])
+        late.close()
+    assert values[0] == values[1]
+    edge.stop()
+
+
+def test_a_killed_edge_and_a_killed_broker_come_back(closing: contextlib.ExitStack, tmp_path: Path) -> None:
+    folders = [f"--data={tmp_path / name}" for name in ("broker", "edge")]
+    broker = Program("broker", folders[0])
+    edge = joined(closing, broker.port, folders[1])
+    Peer(edge.port).say("state", b"on", retain=True)
+    edge.kill()
+    edge = joined(closing, broker.port, folders[1])
+    wait_until(lambda: value(edge.port, "state") == b"on")
+    broker.kill()
+    below = Peer(edge.port, "#")
+    closing.callback(below.close)
+    below.say("still", b"here")
+    wait_until(lambda: below.payloads("still"))
+    broker = Program("broker", folders[0], listen=(f"mqtt://127.0.0.1:{broker.port}",))
+    closing.callback(broker.kill)
+    wait_until(lambda: value(broker.port, "state") == b"on", 4)
+    Peer(broker.port).say("news", b"!")
+    wait_until(lambda: below.payloads("news") == [b"!"])
+    edge.stop()
+
+
+def value(port: int, topic: str) -> bytes | None:
+    """The retained value of a topic, if one comes soon."""
+    peer = Peer(port, topic)
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: peer.heard, 0.3)
+    peer.close()
+    return peer.heard[0][1] if peer.heard else None
+
+
+@pytest.mark.interop("mosquitto")
+def test_a_broker_of_another_make_at_the_centre(closing: contextlib.ExitStack, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    mosquitto = subprocess.Popen(["mosquitto", "-c", config], stderr=subprocess.DEVNULL)
+    closing.callback(mosquitto.wait)
+    closing.callback(mosquitto.terminate)
+    edge = joined(closing, port)
+    above, below = Peer(port, "#"), Peer(edge.port, "#")
+    for peer in (above, below):
+        closing.callback(peer.close)
+    above.heard.clear()
+    for qos in (0, 1, 2):
+        below.say("up", b"%d" % qos, qos)
+        above.say("down", b"%d" % qos, qos)
+    wait_until(lambda: len(above.heard) == len(below.heard) == 6)
+    for peer in (above, below):
+        assert peer.payloads("up") == peer.payloads("down") == [b"0", b"1", b"2"]
+    above.say("state", b"on", retain=True)
+    wait_until(lambda: value(edge.port, "state") == b"on")
+    edge.stop()
+
+
+def test_an_edge_without_an_uplink_is_a_house_that_works() -> None:
+    edge = Program("edge", "--name=alone")
+    one, two = Peer(edge.port, "a/#", version=4), Peer(edge.port)
+    two.say("a/b", b"x", 2)
+    wait_until(lambda: one.payloads("a/b") == [b"x"])
+    one.close()
+    two.close()
+    assert edge.stop()
