@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,9 @@ from pathlib import Path
 READY_S = 20.0
 STOP_S = 5.0
 LAST_LINES = 8
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_libc = ctypes.CDLL(None)
 
 
 class ProgramError(RuntimeError):
@@ -45,6 +50,7 @@ class Program:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops its programs in order
+                preexec_fn=_end_with_the_demo,
             )
         assert self._process.stdout is not None
         try:
@@ -94,3 +100,10 @@ class Program:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
+
+
+def _end_with_the_demo() -> None:
+    """Run in the new process: it ends when the demo is killed. An edge left behind would wait for its serial ports, and
+    take the next demo's, which have the same names.
+    """
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

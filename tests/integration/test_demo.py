@@ -52,7 +52,7 @@ def test_the_demo_loses_nothing_and_its_report_has_the_runs_figures(tmp_path: Pa
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("after_s", "number"), [(1.5, signal.SIGTERM), (6.0, signal.SIGINT)])
+@pytest.mark.parametrize(("after_s", "number"), [(1.5, signal.SIGTERM), (4.0, signal.SIGKILL), (6.0, signal.SIGINT)])
 def test_stopped_early_it_leaves_nothing_behind(tmp_path: Path, after_s: float, number: signal.Signals) -> None:
     report = tmp_path / "report.html"
     demo = subprocess.Popen(
@@ -66,6 +66,8 @@ def test_stopped_early_it_leaves_nothing_behind(tmp_path: Path, after_s: float, 
     if number == signal.SIGINT:
         assert demo.returncode == 0, output
         assert report.exists(), "what happened until then is told"
+    if number == signal.SIGKILL:
+        time.sleep(2)  # nobody is left to wait for them
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
