@@ -18,6 +18,10 @@ from oriole.wire.mqtt import V5
 if TYPE_CHECKING:
     from broker.mqtt.session import Session
 
+MOST_IN_A_ROW = 64
+"""Acknowledgements looked for in a row. One that answers nothing ends it: without this limit, a peer that sends nothing
+else would have the rest of the data searched for each of them."""
+
 
 def take_publishes(
     session: Session,
@@ -86,7 +90,7 @@ def take_acknowledgements(session: Session, promise: Acknowledgements, data: byt
         return position
     start = data[position : position + 2]
     stop = position + 4
-    end = len(data)
+    end = min(len(data), position + 4 * MOST_IN_A_ROW)
     while stop + 4 <= end and data.startswith(start, stop):
         stop += 4
     identifiers = iter_unpack(">2xH", data[position:stop])

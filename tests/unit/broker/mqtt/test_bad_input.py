@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -211,6 +212,26 @@ def test_a_packet_that_comes_byte_by_byte_costs_its_size_and_no_more() -> None:
     bench.turn()
     assert reader.payloads() == [bytes(200_000)]
     assert most < 400_000
+
+
+class Searched(bytes):
+    """Bytes that count how often somebody compared a part of them."""
+
+    comparisons = 0
+
+    def startswith(self, *prefix: Any) -> bool:
+        Searched.comparisons += 1
+        return super().startswith(*prefix)
+
+
+@pytest.mark.parametrize("kind", [b"\x40", b"\x50", b"\x62", b"\x70"])
+def test_acknowledgements_of_nothing_cost_their_number_and_no_more(kind: bytes) -> None:
+    """64 KiB of them once kept everybody else waiting for seconds."""
+    count = 2048
+    client = Bench().member("a", V311)
+    Searched.comparisons = 0
+    client.channel.feed(Searched(b"".join(kind + b"\2" + number.to_bytes(2) for number in range(1, count + 1))))
+    assert Searched.comparisons <= 64 * count
 
 
 def test_many_small_packets_behind_a_question_are_not_too_large() -> None:
