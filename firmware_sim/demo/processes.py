@@ -50,7 +50,7 @@ class Program:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops its programs in order
-                preexec_fn=_end_with_the_demo,
+                preexec_fn=_end_with_the_demo if sys.platform == "linux" else None,
             )
         assert self._process.stdout is not None
         try:
