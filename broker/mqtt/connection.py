@@ -17,13 +17,13 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pressure import MOST_BYTES
 from broker.core.questions import Action
-from broker.core.routes import Route
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
 from broker.mqtt import nodes, subscribing
 from broker.mqtt.acknowledgements import PUBACK, PUBCOMP, PUBREC, PUBREL, Acknowledgements
 from broker.mqtt.bursts import take_acknowledgements, take_publishes
-from broker.mqtt.forms import PACKET_IDENTIFIERS, read_header
+from broker.mqtt.forms import PACKET_IDENTIFIERS
+from broker.mqtt.publishing import read_publish
 from broker.mqtt.session import MOST_PERMISSIONS
 from oriole.link.uplink import Stamp
 from oriole.wire.mqtt import (
@@ -44,9 +44,7 @@ from oriole.wire.mqtt import (
     Subscribe,
     Unsubscribe,
     UnsupportedVersion,
-    check_topic,
     decode,
-    decode_properties,
     encode,
 )
 from oriole.wire.mqtt import read_header as read_fixed_header
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
 
 FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 """First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
-NO_STAMP = Stamp()
 PINGRESP = b"\xd0\x00"
 DOLLAR = ord("$")
 MOST_UNKEPT = 4096
@@ -234,92 +231,45 @@ class Connection:
 
     def _publish(self, session: Session, first: int, data: bytes, body: int, stop: int, now: int) -> None:
         """Take one PUBLISH (3.3), `data[body:stop]` after its fixed header."""
-        if stop - body < 2:
-            raise MalformedPacket("PUBLISH without a topic")
-        qos = first >> 1 & 3
-        position = body + 2 + (data[body] << 8) + data[body + 1]
-        topic = data[body + 2 : position]
-        route = self.routes.get(topic)
-        identifier = 0
-        header = None
-        stamp = NO_STAMP
-        expires_at = 0
-        if qos:
-            if qos == 3 or position + 2 > stop:
-                raise MalformedPacket("QoS 3" if qos == 3 else "PUBLISH cut short")
-            identifier = data[position] << 8 | data[position + 1]
-            position += 2
-            if not identifier:
-                raise ProtocolError("packet identifier 0")
-        elif first & 8:
-            raise MalformedPacket("DUP with QoS 0")
-        if self.version == V5:
-            if position >= stop:
-                raise MalformedPacket("PUBLISH without properties")
-            if data[position]:
-                properties, size = decode_properties(data[position:stop], 0, PacketType.PUBLISH)
-                position += size
-                if properties.topic_alias is not None:
-                    raise ProtocolError("no topic alias was offered", ReasonCode.TOPIC_ALIAS_INVALID)
-                if properties.subscription_identifier:
-                    raise ProtocolError("a client's PUBLISH carries no subscription identifier")
-                if session.node is None:
-                    header = read_header(properties)
-                else:
-                    header, stamp = nodes.read_stamped(session, properties)
-                lifetime = properties.message_expiry_interval
-                if lifetime is not None:
-                    expires_at = now + max(1, lifetime * 1000)
-            else:
-                position += 1
-        elif position > stop:
-            raise MalformedPacket("topic longer than its packet")
-        if route is None:
-            if not topic and self.version == V5:
-                raise ProtocolError("an empty topic without a topic alias")  # 3.3.2.1
-            check_topic(topic)
-            route = session.router.routes.resolve(topic)
-        if topic.startswith(b"$"):
+        message, identifier, stamp = read_publish(session, first, data, body, stop, now)
+        qos, topic = message.qos, message.topic
+        reserved = topic.startswith(b"$")
+        if reserved or (session.restricted and not self._permitted(session, Action.PUBLISH, topic)):
             self._refuse(session, qos, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED)
-            return
-        if session.restricted and not self._permitted(session, Action.PUBLISH, topic):
-            self._refuse(session, qos, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED)
-            return
-        router = session.router
-        message = Message(topic, data[position:stop], qos, first & 1 == 1, header, session, expires_at)
-        if self.service.name in stamp.path:  # it was here: taken, so that nobody sends it again, and passed on no more
+        elif self.service.name in stamp.path:  # it was here: taken, so that nobody sends it again, and goes no further
             self._refuse(session, qos, identifier, ReasonCode.SUCCESS, Reason.LOOP)
-            return
-        if session.node is not None and stamp.sequence and qos == 1:
-            self._numbered(session, message, stamp, identifier, route)
-            return
-        if qos == 0:
-            router.deliver(message, route, now)
-            return
-        if qos == 2:
-            received = session.received_identifiers()
+        elif qos == 0:
+            session.router.publish(message, now)
+        elif session.node is not None and stamp.sequence and qos == 1:
+            self._numbered(session, message, stamp, identifier)
+        else:
+            self._accept(session, message, identifier, now)
+
+    def _accept(self, session: Session, message: Message, identifier: int, now: int) -> None:
+        """Take over a QoS 1 or 2 message, if there is room for it."""
+        promise = self._promise(session)
+        received = session.received_identifiers() if message.qos == 2 else None
+        if received is not None:
             if identifier in received:
-                self._promise(session).answer(PUBREC + PACKET_IDENTIFIERS[identifier])
+                promise.answer(PUBREC + PACKET_IDENTIFIERS[identifier])
                 return
             if len(received) >= session.limits.receive_maximum and self.version == V5:
                 raise ProtocolError("more than Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
-        if router.full_sinks or message.retain:
-            obstacle = router.obstacle(message, route)
-            if obstacle is not None:
-                self._obstructed(session, qos, identifier, obstacle)
-                return
-        promise = self._acknowledgements
-        if promise is None:
-            promise = self._promise(session)
-        if qos == 1:
-            router.deliver(message, route, now)
-            promise.answer(PUBACK + PACKET_IDENTIFIERS[identifier])
-        else:
+        router = session.router
+        route = router.routes.resolve(message.topic)
+        obstacle = router.obstacle(message, route)
+        if obstacle is not None:
+            self._obstructed(session, message.qos, identifier, obstacle)
+        elif received is not None:
             received[identifier] = None
             promise.receive([message], [PACKET_IDENTIFIERS[identifier]])
+        else:
+            router.deliver(message, route, now)
+            promise.answer(PUBACK + PACKET_IDENTIFIERS[identifier])
 
-    def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route) -> None:
+    def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int) -> None:
         """A message of another node, which knows by its number whether it was here before."""
+        route = session.router.routes.resolve(message.topic)
         arrival = nodes.receive(self, session, message, stamp, identifier, route)
         if isinstance(arrival, nodes.Arrival):
             self._hand_over_promises()

@@ -188,12 +188,12 @@ class SerialDevice:
         route = router.routes.resolve(message.topic)
         obstacle = router.obstacle(message, route) if qos else None
         if obstacle is not None:
-            if obstacle is self or isinstance(obstacle, Loss):  # waiting would not make any room
-                router.engine.settlement.refuse(Loss.QUEUE_FULL)
-                line.refuse(frame.sequence, Reason.QUOTA_EXCEEDED, "no room for the message", now)
-                return True
-            router.engine.pressure.hold_for(obstacle, line.channel)
-            return False
+            waits = not isinstance(obstacle, Loss) and obstacle is not self
+            if waits and router.engine.pressure.hold_for(obstacle, line.channel):
+                return False
+            router.engine.settlement.refuse(Loss.QUEUE_FULL)  # waiting would not make any room
+            line.refuse(frame.sequence, Reason.QUOTA_EXCEEDED, "no room for the message", now)
+            return True
         router.deliver(message, route, now)
         return True
 

@@ -82,10 +82,12 @@ def world(version: int, room: int = 1000) -> tuple[Bench, Client, list[Client]]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([V311, V5]), st.sampled_from([3, 1000]), streams(), st.data())
+@given(st.sampled_from([V311, V5]), streams(), st.data())
 def test_a_stream_in_any_pieces_is_the_same_as_packet_by_packet(
-    version: int, room: int, packets: list[Packet], data: st.DataObject
+    version: int, packets: list[Packet], data: st.DataObject
 ) -> None:
+    """With room for all: a burst looks for room once, and so may come to be refused later than its packets one by one."""
+    room = 1000
     encoded = [encode(plain(packet) if version == V311 else packet, version) for packet in packets]
     ends = list(accumulate(map(len, encoded)))
     stream = b"".join(encoded)
