@@ -86,7 +86,7 @@ def world(version: int, room: int = 1000) -> tuple[Bench, Client, list[Client]]:
 def test_a_stream_in_any_pieces_is_the_same_as_packet_by_packet(
     version: int, packets: list[Packet], data: st.DataObject
 ) -> None:
-    """With room for all: a burst looks for room once, and so may come to be refused later than its packets one by one."""
+    """With room for all: a burst looks for room once, so it may be refused later than its packets one by one."""
     room = 1000
     encoded = [encode(plain(packet) if version == V311 else packet, version) for packet in packets]
     ends = list(accumulate(map(len, encoded)))
