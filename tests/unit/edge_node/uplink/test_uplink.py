@@ -378,6 +378,24 @@ def test_a_centre_without_room_gets_everything_later_and_in_order(seed: int) -> 
     assert heard == list(range(10))
 
 
+def test_what_was_refused_is_not_sent_again_while_others_are_on_their_way() -> None:
+    house = House()
+    house.centre.service.limits = Limits(max_queue_messages=1)
+    house.centre.subscriber("sleeper", "t", 1, V5, session_expiry_interval=99).lose()
+    talker = house.edge.member("talker")
+    talker.publish("t", b"0", 1)
+    house.world.settle()
+    talker.publish("t", b"1", 1)
+    one = house.link.up.pending
+    talker.publish("t", b"2", 1)
+    house.link.piece = lambda size: len(one)  # the first is answered, the second is slow
+    house.link.step()
+    house.edge.advance(1_000)
+    assert len(house.link.up.pending) == len(one)
+    house.world.settle()
+    assert house.centre.engine.settlement.refused == {Reason.QUEUE_FULL: 4}  # both, and both again
+
+
 def drain(client: Client) -> list[int]:
     heard = []
     while packets := [packet for packet in client.take() if isinstance(packet, Publish)]:
