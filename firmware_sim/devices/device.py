@@ -215,18 +215,20 @@ class Device:
         values, stamp = unseal(delivery.payload)
         now_ns = self._clock.now_ns()
         traits = self.traits
+        is_ours = stamp is not None and stamp.run == self._ledger.run  # what another run retained is nobody's answer
         was_away = stamp is not None and (self._connected_since_ns is None or stamp.at_ns < self._connected_since_ns)
         self._ledger.received(traits.name, traits.way, delivery, stamp, now_ns, was_away)
         if delivery.topic != f"{traits.topic}/set":
-            self.heard(delivery.topic, values)
+            if is_ours:
+                self.heard(delivery.topic, values)
             return
         try:
             self.obey(values)
         except (KeyError, TypeError, ValueError) as error:
             self._ledger.note("nonsense", f"{traits.name}: {error!r}")
             return
-        if stamp is not None:
-            self.report_state(obeyed=[stamp.publisher, stamp.number])
+        confirmation = {"obeyed": [stamp.publisher, stamp.number]} if stamp is not None and is_ours else {}
+        self.report_state(**confirmation)
 
     def accepted(self, ticket: int) -> None:
         self._ledger.accepted(ticket, self._clock.now_ns())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,9 +194,11 @@ def test_a_lamp_by_hand(broker: tuple[str, str]) -> None:
     order = '{"on": true, "brightness": 7}'
     subprocess.run([*ORIOLE, "pub", "--url", f"{broker[0]}/home/lamp/set", "-m", order], check=True, timeout=10)
     assert lamp.stdout.readline() == f"< home/lamp/set {order}\n"
+    assert lamp.stdout.readline() == "> home/lamp/state no. 2\n"
+    time.sleep(0.2)  # its acknowledgement
     lamp.send_signal(signal.SIGINT)
     output, _ = lamp.communicate(timeout=10)
-    assert "lamp: sent 1, accepted 1, received 1" in output
+    assert "lamp: sent 2, accepted 2, received 1" in output
     assert lamp.returncode == 0
 
 

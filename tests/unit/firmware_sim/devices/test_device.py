@@ -124,6 +124,22 @@ def test_an_order_is_obeyed_and_confirmed_by_name() -> None:
     assert values == {"on": True, "brightness": 30, "obeyed": ["phone", 5]}
 
 
+@pytest.mark.parametrize("order", [b'{"on": true}', seal({"on": True}, Stamp("the run before", "phone", 2, 0))])
+def test_an_order_from_elsewhere_is_obeyed_and_told(order: bytes) -> None:
+    """By hand, or retained by another run: nobody here waits for a confirmation."""
+    lamp = bench(Lamp)
+    lamp.device.connected(resumed=False)
+    lamp.device.delivered(Delivery("home/it/set", order, 1, repeat=False, stored=True))
+    assert lamp.port.published[-1][1] == {"on": True, "brightness": 100}
+
+
+def test_an_order_left_by_another_run_is_obeyed_and_confirms_nothing() -> None:
+    thermostat = bench(Thermostat)
+    payload = seal({"celsius": 21}, Stamp("the one before", "phone", 1, 0))
+    thermostat.device.delivered(Delivery("home/it/set", payload, 1, repeat=False, stored=True))
+    assert thermostat.port.published[-1][1] == {"set_point": 21.0, "heating": True}
+
+
 @pytest.mark.parametrize(
     ("kind", "nonsense"),
     [
@@ -234,11 +250,12 @@ def test_a_remote_commands_and_knows_its_confirmations() -> None:
     assert (topic, number, retain) == ("home/room/set", 1, True), "a set-point is a state"
     assert 16 <= values["celsius"] <= 24
 
-    def confirm(name: str, number: int) -> None:
-        payload = seal({"obeyed": [name, number]}, Stamp("run", "room", 1, 0))
+    def confirm(name: str, number: int, run: str = "run") -> None:
+        payload = seal({"obeyed": [name, number]}, Stamp(run, "room", 1, 0))
         remote.device.delivered(Delivery("home/room/state", payload, 1, repeat=False, stored=False))
 
     confirm("somebody else", 1)
+    confirm("it", 1, run="the one before")
     assert remote.ledger.confirmed_ns == {}
     confirm("it", 1)
     remote.clock.pass_(1)
