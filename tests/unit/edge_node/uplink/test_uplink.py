@@ -393,6 +393,7 @@ def test_what_was_refused_is_not_sent_again_while_others_are_on_their_way() -> N
     house.edge.advance(1_000)
     assert len(house.link.up.pending) == len(one)
     house.world.settle()
+    house.world.advance(1_000)
     assert house.centre.engine.settlement.refused == {Reason.QUEUE_FULL: 4}  # both, and both again
 
 
