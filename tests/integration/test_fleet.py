@@ -76,6 +76,10 @@ def test_every_message_is_accounted_for(broker: tuple[str, str], tmp_path: Path)
     assert accounts["orders"] == accounts["orders_confirmed"] > 30
     assert result["devices"] == {"lamp": 4, "watch": 2, "thermostat": 2, "remote": 2}
     assert report.read_text().startswith("<!doctype html>")
+    left = [*ORIOLE, "sub", "--url", f"{broker[0]}/fleet/#", "-W", "1", "-v"]
+    assert subprocess.run(left, capture_output=True, text=True, check=False, timeout=10).stdout == "", (
+        "nothing retained"
+    )
 
 
 def test_one_seed_plans_the_same_orders(broker: tuple[str, str], tmp_path: Path) -> None:
