@@ -290,6 +290,10 @@ def test_an_edge_that_lost_its_memory_gets_its_values_back() -> None:
     assert retained(again) == {b"lamp": b"on"}
     assert listener.heard() == [b"on"]
     assert listener.packets[0].retain
+    world.links[0].cut()
+    new = Centre()
+    World(new, again).connect(again, new)
+    assert retained(new) == {b"lamp": b"on"}, "it knows the value for its own"
 
 
 def test_a_centre_that_lost_its_memory_gets_the_values_set_here_back() -> None:
