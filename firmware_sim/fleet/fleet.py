@@ -28,6 +28,7 @@ from .scenario import Event, Scenario
 OPENED_AT_ONCE = 10
 SAMPLE_S = 0.5
 CHECK_S = 0.1
+FAREWELL_S = 0.1
 
 
 class FleetError(RuntimeError):
@@ -85,6 +86,7 @@ class Fleet:
             gc.unfreeze()
             watching.cancel()
             await asyncio.gather(*(device.close() for device in self.devices), return_exceptions=True)
+            await asyncio.sleep(self._farewell_s())
         self.phase = "done"
 
     def stop(self) -> None:
@@ -126,6 +128,10 @@ class Fleet:
         ready = sum(device.is_ready for device in self.devices)
         counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received"
         return f"{second:5.0f} of {self.scenario.seconds:.0f} s  {self.phase}: {ready} devices, {counts}"
+
+    def _farewell_s(self) -> float:
+        """How long the devices' last words are under way: the network may not end before."""
+        return max((model.delay_ms for model in self.scenario.links.values()), default=0.0) / 1000 + FAREWELL_S
 
     # ---- Starting
 
