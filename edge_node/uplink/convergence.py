@@ -98,6 +98,14 @@ class Convergence:
                 del self._forgotten[oldest]
                 self._states.pop(oldest, None)
 
+    def let_go(self, topic: bytes) -> None:
+        """The topic's value is not kept here any more, though the centre has it: what it says next is news."""
+        state = self._states.get(topic)
+        if state is not None and state.pending:
+            state.order = 0
+        else:
+            self._states.pop(topic, None)
+
     def restart(self) -> None:
         """The centre numbers from the beginning again: its old places mean nothing."""
         for state in self._states.values():

@@ -30,10 +30,8 @@ class Enquiries:
             self._snapshots.setdefault(filter, event)
 
     def unsubscribe(self, packet_identifier: int, filters: Sequence[bytes]) -> None:
-        """An UNSUBSCRIBE for `filters` leaves: no snapshot of them matters any more."""
+        """An UNSUBSCRIBE for `filters` leaves. The end of a snapshot of theirs may still be on its way."""
         self._unanswered[packet_identifier] = filters
-        for filter in filters:
-            self._snapshots.pop(filter, None)
 
     def answered(self, packet_identifier: int) -> Sequence[bytes]:
         """SUBACK or UNSUBACK has come; for which filters."""

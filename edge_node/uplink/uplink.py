@@ -309,7 +309,9 @@ class Uplink:
         elif isinstance(event, Subscribed):
             self._subscribed(event)
         elif isinstance(event, Unsubscribed):
-            self._enquiries.answered(event.packet_identifier)
+            for filter in self._enquiries.answered(event.packet_identifier):
+                if filter not in self.interests.asked:
+                    self._enquiries.ended(filter)
         elif isinstance(event, Connected):
             self._welcome(event, now)
         elif isinstance(event, ConnectRefused):
@@ -470,7 +472,7 @@ class Uplink:
         for topic in [message.topic for message in self.router.retained.matching(filter, 0)]:
             if topic not in self._tracked and not self.interests.wants(topic):
                 self.router.retained.remove(topic)
-                self._convergence.forget(topic)
+                self._convergence.let_go(topic)
 
     def retain(self, message: Message, now: int) -> None:
         """A retained value is being set on this edge (by its own clients, if not by us)."""

@@ -89,6 +89,16 @@ def test_a_deleted_topic_keeps_its_place_for_a_while(monkeypatch: pytest.MonkeyP
     assert sides.arrived(value(), 4) is Ruling.KEEP
 
 
+def test_what_was_let_go_is_news_when_it_comes_again() -> None:
+    sides = Convergence()
+    sides.arrived(value(), 5)
+    sides.let_go(T)
+    assert sides.arrived(value(), 5) is Ruling.KEEP
+    sides.published(T)
+    sides.let_go(T)
+    assert sides.arrived(value(), 5) is Ruling.WAIT
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(["edge sets", "centre sets", "up", "down"]), max_size=40))
 def test_any_interleaving_converges(steps: list[str]) -> None:

@@ -23,12 +23,17 @@ def test_a_snapshot_counts_from_its_first_beginning_to_its_first_end() -> None:
     assert not enquiries.awaiting_snapshot
 
 
-def test_nobody_waits_for_the_snapshot_of_what_is_not_wanted_or_forgotten() -> None:
+def test_a_filter_given_up_and_asked_for_again_may_get_the_end_of_its_first_snapshot() -> None:
     enquiries = Enquiries()
     enquiries.subscribe(1, [b"a"], 1)
     enquiries.unsubscribe(2, [b"a"])
-    assert not enquiries.awaiting_snapshot
-    enquiries.subscribe(3, [b"b"], 2)
+    enquiries.subscribe(3, [b"a"], 7)
+    assert enquiries.ended(b"a") == 1
+
+
+def test_a_centre_that_forgot_sends_no_answer_and_no_snapshot() -> None:
+    enquiries = Enquiries()
+    enquiries.subscribe(1, [b"b"], 2)
     enquiries.restart()
     assert not enquiries.awaiting_snapshot
     assert enquiries.lost() == []

@@ -139,6 +139,17 @@ def test_a_filter_that_nobody_wants_any_more_lingers_and_goes() -> None:
     assert list(session.subscriptions) == []
 
 
+def test_a_value_is_fetched_again_for_whoever_comes_after_it_was_let_go() -> None:
+    house = House()
+    house.say(house.centre, "lamp", b"on", retain=True)
+    client = house.edge.subscriber("s", "lamp")
+    house.world.settle()
+    client.send(Unsubscribe(9, ["lamp"]))
+    house.world.advance(31_000)
+    assert retained(house.edge) == {}
+    assert house.hear(house.edge, "lamp").heard() == [b"on"]
+
+
 def test_reserved_topics_stay() -> None:
     house = House()
     above, below = house.hear(house.centre, "$SYS/#"), house.hear(house.edge, "$SYS/#")
@@ -309,6 +320,23 @@ def test_a_centre_that_lost_its_memory_gets_the_values_set_here_back() -> None:
     new.member("talker").publish("news", b"!", 1)
     world.settle()
     assert below.heard()[-1] == b"!"
+
+
+def test_the_end_of_an_earlier_snapshot_deletes_nothing_that_it_named() -> None:
+    house = House()
+    house.say(house.centre, "lamp", b"on", retain=True)
+    device = house.edge.subscriber("device", "lamp", 1)
+    for _ in range(2):  # SUBSCRIBE goes up, the snapshot comes down
+        house.link.step()
+    uplink, now = house.edge.uplink, house.edge.now
+    uplink._unwant(b"lamp")
+    uplink._ask(now)
+    uplink.wanted(b"lamp", now)
+    house.edge.turn()
+    house.world.settle()
+    assert device.payloads()
+    assert house.values() == [{b"lamp": b"on"}] * 2
+    assert not uplink._enquiries.awaiting_snapshot
 
 
 def test_a_subscription_is_asked_for_again_when_nobody_knows_whether_it_was_heard() -> None:
