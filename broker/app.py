@@ -43,6 +43,7 @@ async def _serve(
     program: str, config: ProgramConfig, make_node: Callable[[DataDir | None], Node], data: DataDir | None
 ) -> None:
     node = make_node(data)
+    node.obey_signals()
     try:
         node.open()
     except ListenError:

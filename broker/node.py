@@ -106,10 +106,13 @@ class Node:
             self.router.publish(Message(f"$SYS/broker/{name}".encode(), value.encode(), retain=True), self.host.now())
         self.host.turn()
 
-    async def run(self) -> None:
-        """Serve until SIGINT, SIGTERM or `stop`, then leave in order."""
+    def obey_signals(self) -> None:
+        """SIGINT and SIGTERM mean `stop`."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self.host.loop.add_signal_handler(number, self.stop)
+
+    async def run(self) -> None:
+        """Serve until `stop`, then leave in order."""
         await self._stopped.wait()
         await self.leave()
 
