@@ -25,13 +25,14 @@ ANSWER_TIMEOUT_S: Final = 30
 
 
 async def publish(options: PubOptions) -> None:
-    """PUT the message, confirmable with QoS 1 and 2. Raises Failure."""
+    """PUT the message, confirmable with QoS 1 and 2; DELETE the value where that is asked for. Raises Failure."""
     if options.payload is None:
         raise Failure("-l publishes over mqtt:// only", USAGE)
     _quiet()
     context = await aiocoap.Context.create_client_context()
     try:
-        request = _request(options, options.topic, aiocoap.PUT, options.qos)
+        forget = options.retain and not options.payload  # as an empty retained message does over MQTT [MQTT-3.3.1-6]
+        request = _request(options, options.topic, aiocoap.DELETE if forget else aiocoap.PUT, options.qos)
         request.payload = options.payload
         response = await _answer(context.request(request).response, options)
         if not response.code.is_successful():

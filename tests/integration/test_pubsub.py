@@ -278,6 +278,10 @@ class Value(aiocoap.resource.ObservableResource):  # type: ignore[misc]
             self.updated_state()
         return aiocoap.Message(code=aiocoap.CHANGED)
 
+    async def render_delete(self, request: aiocoap.Message) -> aiocoap.Message:
+        self.value = b""
+        return aiocoap.Message(code=aiocoap.DELETED)
+
     async def render_get(self, request: aiocoap.Message) -> aiocoap.Message:
         return aiocoap.Message(payload=self.value)
 
@@ -319,6 +323,8 @@ def test_coap(coap_port: int) -> None:
         assert run("pub", "--url", url, "-m", "22").returncode == 0
         assert sub.communicate(timeout=10) == (b"a/b 22\n", b"")
         assert sub.returncode == 0
+    assert run("pub", "--url", url, "-n", "-r").returncode == 0
+    assert run("sub", "--url", url, "-C", 1, "-W", 1).returncode == 27, "there is no value any more"
 
 
 def test_coap_observes_again(coap_port: int) -> None:
