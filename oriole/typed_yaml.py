@@ -93,6 +93,7 @@ def _child(node: yaml.MappingNode, key: Any) -> yaml.Node:
 def _explain(message: str, root: yaml.Node | None, value: Any, kind: Any) -> str:
     """Put line and key to `message`, msgspec's, which ends like "- at `$.users[...]`"."""
     what, _, path = message.partition(" - at ")
+    what = what.replace("`object`", "`mapping`").replace("`array`", "`list`")  # msgspec has JSON's words
     node, part, keys = root, value, ""
     for field, index in _STEP.findall(path):
         if isinstance(node, yaml.MappingNode):
