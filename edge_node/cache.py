@@ -85,7 +85,7 @@ class HeldPushes:
     def matching(self, filter: bytes, now: int) -> Iterator[Message]:
         """The pushes for a new subscription to `filter`."""
         for topic in list(self._held.matching(filter)):
-            for message in self._held.values.get(topic, ()):
+            for message in list(self._held.values.get(topic, ())):
                 if not message.expires_at or message.expires_at > now:
                     self.answers += 1
                     yield message

@@ -28,7 +28,7 @@ class Acknowledgements:
         packets: acknowledgements, one or several in a piece.
         count: how many acknowledgements they are.
         received: QoS 2 messages with their packet identifiers.
-        late: subscriptions that get what was published before them, after their SUBACK.
+        late: filters that get what was published before them, after their SUBACK.
     """
 
     __slots__ = ("connection", "count", "late", "packets", "received", "session")
@@ -39,7 +39,7 @@ class Acknowledgements:
         self.packets: list[bytes] = []
         self.count = 0
         self.received: list[tuple[int, Message]] = []
-        self.late: list[subscribing.Late] = []
+        self.late: list[bytes] = []
 
     def add(self, kind: bytes, identifiers: Sequence[bytes]) -> None:
         """Acknowledge packets, if there are any, by four-byte packets that begin with `kind`."""

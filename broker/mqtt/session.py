@@ -22,6 +22,7 @@ from oriole.wire.mqtt import V311
 if TYPE_CHECKING:
     from broker.core.engine import Engine
     from broker.mqtt.connection import Connection
+    from broker.mqtt.past import Past
     from broker.mqtt.service import MqttService
     from oriole.wire.mqtt import Will
 
@@ -78,15 +79,16 @@ class Session:
         expires_at: when it ends, in milliseconds, while the client is away; 0 otherwise.
         will, will_at: the will to publish, and when, while a will delay runs.
         encoding: how its client takes packets; subscriptions add their options to it.
+        past: what new subscriptions are still to get of what was published before; None once they have it.
         node: how the client introduced itself, if it is another Oriole node.
         restricted, permissions: whether every topic needs a verdict, and the verdicts so far.
     """
 
     __slots__ = (
         "channel", "client_id", "connection", "encoding", "expires_at", "expiry_interval", "full", "inflight",
-        "last_identifier", "limits", "max_packet_bytes", "node", "permissions", "persistent", "queue", "queue_bytes",
-        "received", "remote", "resend", "restricted", "router", "service", "settlement", "subscriptions", "username",
-        "wake_at", "will", "will_at", "window",
+        "last_identifier", "limits", "max_packet_bytes", "node", "past", "permissions", "persistent", "queue",
+        "queue_bytes", "received", "remote", "resend", "restricted", "router", "service", "settlement",
+        "subscriptions", "username", "wake_at", "will", "will_at", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, service: MqttService) -> None:
@@ -108,6 +110,7 @@ class Session:
         self.queue: deque[Delivery] | None = None
         self.queue_bytes = 0
         self.received: dict[int, None] | None = None
+        self.past: Past | None = None
         self.subscriptions: dict[bytes, Subscription] = {}
         self.expiry_interval = 0
         self.expires_at = 0
@@ -243,9 +246,11 @@ class Session:
         self.router.engine.promises.records.append(Progressed(self.client_id, packet, identifier))
 
     def repeat(self, now: int) -> None:
-        """The client is back: send again, in order, what it has not acknowledged [MQTT-4.4.0-1]."""
+        """The client is back: send again, in order, what it has not acknowledged [MQTT-4.4.0-1], then go on."""
         self.resend = deque(self.inflight)
         self.pump(now)
+        if self.past is not None:
+            self.past.go_on(now)
 
     def _repeat(self, identifier: int, now: int) -> None:
         if identifier not in self.inflight:
@@ -291,7 +296,9 @@ class Session:
             self.lose(delivery[0], Reason.SESSION_ENDED, now)
         self.settlement.acknowledged += sum(delivery is None for delivery in self.inflight.values())
         self.inflight = {}
-        self.queue = self.resend = self.received = None
+        if self.past is not None:
+            self.router.engine.deadlines.withdraw(self.past)
+        self.queue = self.resend = self.received = self.past = None
         self.queue_bytes = 0
         self.router.set_full(self, False)
 

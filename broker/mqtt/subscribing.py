@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from broker.core.questions import Action
 from broker.core.records import Subscribed, Unsubscribed
-from broker.mqtt import nodes
-from broker.mqtt.forms import MqttForm
+from broker.mqtt.past import Past
 from broker.mqtt.session import Session, Subscription
 from oriole.wire.mqtt import ReasonCode, SubAck, Subscribe, UnsubAck, Unsubscribe, encode
-
-Late = tuple[bytes, Subscription]
-"""A subscription that gets what was published before it, once it is acknowledged."""
 
 SHARED = "$share/"
 
 
-def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, list[Late]]:
-    """Take the filters of a SUBSCRIBE (3.8); the SUBACK, and which subscriptions get retained messages."""
+def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, list[bytes]]:
+    """Take the filters of a SUBSCRIBE (3.8); the SUBACK, and which of them get what was published before."""
     codes: list[ReasonCode] = []
-    late: list[Late] = []
+    late: list[bytes] = []
     identifier = next(iter(packet.properties.subscription_identifier), 0)
     for asked in packet.subscriptions:
         filter = asked.topic_filter.encode()
@@ -35,7 +31,7 @@ def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, lis
             session.router.engine.promises.records.append(record)
         codes.append(ReasonCode(asked.qos))
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
-            late.append((filter, subscription))
+            late.append(filter)
     return encode(SubAck(packet.packet_identifier, codes), session.encoding.version), late
 
 
@@ -54,19 +50,14 @@ def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
     return encode(UnsubAck(packet.packet_identifier, codes), session.encoding.version)
 
 
-def deliver_late(session: Session, late: list[Late], now: int) -> None:
-    """Send what new subscriptions get of the past, with RETAIN set [MQTT-3.3.1-8]; a node is told where it ends."""
-    for filter, subscription in late:
-        if filter not in session.subscriptions:  # given up again before it was acknowledged
-            continue
-        form: MqttForm | None = None
-        for message in session.router.late(filter, now):
-            if form is None:
-                form = session.late_form(subscription)
-            form.deliver(message, (session,), now)
-    if late and session.node is not None:
-        mark = nodes.snapshot_end(session, [filter for filter, _ in late])
-        session.encoding.deliver(mark, (session,), now)
+def deliver_late(session: Session, filters: list[bytes], now: int) -> None:
+    """Begin to send what new subscriptions get of the past."""
+    past = session.past
+    if past is None:
+        past = session.past = Past(session)
+    for filter in filters:
+        past.add(filter)
+    past.go_on(now)
 
 
 def _refusal(session: Session, filter: str, known: bool) -> ReasonCode | None:
