@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import socket
 from collections.abc import Sequence
@@ -129,10 +130,10 @@ class UplinkConnection:
         self._uplink.open(self._channel, self._host.now())
         self._host.wake()
 
-    def _say_once(self, address: Endpoint, error: Exception) -> None:
+    def _say_once(self, address: Endpoint, error: OSError | UnicodeError) -> None:
         if not self._failed:
             self._failed = True
-            log.warning("not there, trying on", centre=address, reason=str(error) or "no answer in time")
+            log.warning("not there, trying on", centre=address, reason=_reason(error))
 
     # The channel's stream: the uplink's, and a note of its end.
 
@@ -149,3 +150,12 @@ class UplinkConnection:
         self._channel = None
         self._uplink.closed(now)
         self._ended.set()
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """In the system's words; asyncio's repeat the number and the address."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno is not None and error.errno > 0:  # the resolver's are negative
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "no answer in time"
