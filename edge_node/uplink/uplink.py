@@ -125,7 +125,10 @@ class Uplink:
 
     def receive(self, data: bytes, now: int) -> None:
         """Bytes from the centre."""
-        for event in self.client.receive(data, now):
+        events = self.client.receive(data, now)
+        if self.client.closing:  # behind these events there was one that ends the connection
+            self.connected = False
+        for event in events:
             self._handle(event, now)
         pressure = self.router.engine.pressure
         if pressure.met and self._channel is not None:
@@ -334,7 +337,8 @@ class Uplink:
             self._seen = 0
             self._recovering = self._welcomed
         self.centre = centre
-        self._welcomed = self.connected = True
+        self._welcomed = True
+        self.connected = not self.client.closing
         self._round_trip = now - self._opened_at
         self._report(f"connected to {centre.name if centre is not None else 'a broker of another make'}")
         if not event.session_present:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from unit.broker.mqtt.harness import Bench, Client
-from unit.edge_node.uplink.world import Centre, Edge, World
+from unit.edge_node.uplink.world import Centre, Edge, End, World
 
 from broker.core.message import Message
 from broker.core.settlement import Reason
 from broker.listeners.tcp import Stream
 from oriole.config import Limits
-from oriole.wire.mqtt import V5, V311, PubAck, Publish, PubRec, PubRel, ReasonCode, Unsubscribe
+from oriole.wire.mqtt import V5, V311, ConnAck, PubAck, Publish, PubRec, PubRel, ReasonCode, SubAck, Unsubscribe, encode
 
 Piece = Callable[[int], int]
 
@@ -508,3 +508,18 @@ class TestForeign:
         house.say(house.centre, "lamp", b"A", 0, retain=True)
         house.world.connect(house.edge, house.centre)
         assert house.values() == [{b"lamp": b"A"}] * 2
+
+
+@pytest.mark.parametrize("more", [[], [SubAck(1, [ReasonCode.GRANTED_QOS_1])]])
+def test_a_centre_that_breaks_the_protocol_in_the_same_breath_as_its_welcome(more: list[SubAck]) -> None:
+    edge = Edge()
+    edge.subscriber("device", "lamp", 1)
+    edge.member("talker").publish("state", b"x", 1, retain=True)
+    end = End(edge)
+    edge.uplink.open(end, edge.now)
+    welcome = b"".join(encode(packet, V5) for packet in [ConnAck(False), *more])
+    edge.uplink.receive(welcome + b"\x00\x00", edge.now)
+    edge.turn()
+    assert end.closing
+    assert not edge.uplink.connected
+    assert edge.uplink.waiting == 1
