@@ -99,7 +99,8 @@ def show(result: Result) -> None:
 async def _run(scenario: Scenario, seed: int) -> tuple[Fleet, Result]:
     async with Network() as network:
         fleet = Fleet(scenario, seed, network)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, fleet.stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
         telling = asyncio.create_task(tell(fleet))
         try:
             await fleet.run()

@@ -156,7 +156,8 @@ def test_a_relay_that_drops_or_doubles_turns_the_verdict_red(
     assert any(text.startswith(f"{fault}: no.") for text in accounts["faults"])
 
 
-def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Path, number: signal.Signals) -> None:
     file, report = tmp_path / "small.yaml", tmp_path / "report.html"
     file.write_text(SCENARIO.format(mqtt=broker[0], coap=broker[1]))
     command = [*ORIOLE, "fleet", "run", file, "--seconds", "60", "--report", report]
@@ -164,7 +165,7 @@ def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Pat
     assert process.stdout is not None
     while "running" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=15)
     assert process.returncode == 0, output
     assert "0 lost" in output
