@@ -7,6 +7,7 @@ that a changed filter matches, so that a client which comes and goes costs nobod
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from broker.core.filters import FilterTrie, is_wild
 from broker.core.sink import Form, Sink
@@ -81,7 +82,7 @@ class Routes:
         if route is None:
             route = self._build(topic)
             if len(self.cached) >= self._capacity:
-                self._cache.pop(next(iter(self.cached)))
+                self._forget_oldest()
             self._cache.set(topic, route)
         return route
 
@@ -101,6 +102,11 @@ class Routes:
     def subscribers(self, filter: bytes) -> dict[Sink, Form]:
         """Who is subscribed to exactly this filter."""
         return self._filters.entries(filter)
+
+    def _forget_oldest(self) -> None:
+        """Make room for many: a dictionary takes long to find its oldest key where older ones have been removed."""
+        for topic in list(islice(self.cached, -(-self._capacity // 8))):
+            self._cache.pop(topic)
 
     def _forget(self, filter: bytes) -> None:
         if not is_wild(filter):

@@ -96,6 +96,14 @@ def test_routes_are_what_the_naive_matcher_says(steps: list[tuple[Any, ...]], ca
     assert routes._filters._root.empty, "the trie prunes what is left empty"
 
 
+def test_a_full_cache_forgets_its_oldest_eighth_at_once() -> None:
+    routes = Routes(capacity=16)
+    topics = [b"t/%d" % number for number in range(17)]
+    for topic in topics:
+        routes.resolve(topic)
+    assert list(routes.cached) == topics[2:]
+
+
 def test_a_change_forgets_only_what_it_concerns() -> None:
     routes = Routes()
     known = {topic: routes.resolve(topic) for topic in (b"a/b", b"a/c", b"x", b"$SYS/y")}
