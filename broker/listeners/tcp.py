@@ -1,7 +1,7 @@
 """Byte streams over TCP, on sockets that belong to the listener.
 
-`add_reader`, `recv`, one `send` per channel and turn: half of what transports and protocols cost (docs/decisions). A
-channel that is held is simply not read, so that TCP slows its peer. Closing is graceful: what was said last (a CONNACK
+`add_reader`, `recv`, one `send` per channel and turn: flat out, transports and protocols cost a fifth to two fifths more
+(docs/decisions/listener-owns-its-socket.md). A channel that is held is simply not read, so that TCP slows its peer. Closing is graceful: what was said last (a CONNACK
 that refuses, a DISCONNECT that explains) must arrive, and `close` with unread bytes in the socket would reset it.
 """
 
@@ -239,7 +239,7 @@ class TcpListener:
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """The loop that Oriole runs on: uvloop, which costs half of asyncio's own per wake-up."""
+    """The loop that Oriole runs on: uvloop, which costs less than asyncio's own the more wake-ups there are."""
     import uvloop
 
     return uvloop.new_event_loop()
