@@ -67,7 +67,7 @@ class Node:
             self.router,
             limits,
             lambda: f"auto-{os.urandom(8).hex()}",
-            lambda event, client, peer: log.info(event, client=client, peer=peer),
+            lambda event, client, peer: log.info(event, client=client, peer=address_of(peer)),
             name=name or self.identity.node[:8],
             epoch=os.urandom(16).hex(),  # messages are numbered from 1 again at each start
         )
@@ -128,3 +128,11 @@ class Node:
         self.host.turn()
         await asyncio.sleep(0.05)  # what the last turn said is on its way before the process ends
         self.host.close()
+
+
+def address_of(peer: object) -> str:
+    """A peer's address as people write it."""
+    if not isinstance(peer, tuple):
+        return str(peer)
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

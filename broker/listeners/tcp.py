@@ -1,8 +1,9 @@
 """Byte streams over TCP, on sockets that belong to the listener.
 
-`add_reader`, `recv`, one `send` per channel and turn: flat out, transports and protocols cost a fifth to two fifths more
-(docs/decisions/listener-owns-its-socket.md). A channel that is held is simply not read, so that TCP slows its peer. Closing is graceful: what was said last (a CONNACK
-that refuses, a DISCONNECT that explains) must arrive, and `close` with unread bytes in the socket would reset it.
+`add_reader`, `recv`, one `send` per channel and turn: flat out, transports and protocols cost a fifth to two fifths
+more (docs/decisions/listener-owns-its-socket.md). A channel that is held is simply not read, so that TCP slows its
+peer. Closing is graceful: what was said last (a CONNACK that refuses, a DISCONNECT that explains) must arrive, and
+`close` with unread bytes in the socket would reset it.
 """
 
 from __future__ import annotations
