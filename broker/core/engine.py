@@ -94,11 +94,12 @@ class Engine:
             dirty, self.dirty = self.dirty, []
             for channel in dirty:
                 channel.flush()
-            released, self.released = self.released, []
-            for channel in released:
-                if channel.holds == 0:
-                    channel.resume()
-            self._settle(now)
+            if self.released:
+                released, self.released = self.released, []
+                for channel in released:
+                    if channel.holds == 0:
+                        channel.resume()
+                self._settle(now)
 
     def _settle(self, now: int) -> None:
         promises = self.promises

@@ -28,11 +28,12 @@ class Host:
         decide: answers admission and permission questions, at once or later.
     """
 
-    __slots__ = ("_armed_at", "_decide", "_now", "_scheduled", "_tasks", "_timer", "engine", "loop")
+    __slots__ = ("_armed_at", "_decide", "_now", "_scheduled", "_tasks", "_time", "_timer", "engine", "loop")
 
     def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, decide: Decide) -> None:
         self.engine = engine
         self.loop = loop
+        self._time = loop.time
         self._decide = decide
         self._now = 0
         self._scheduled = False
@@ -42,14 +43,23 @@ class Host:
 
     def now(self) -> int:
         """The engine's time: milliseconds on a clock that never goes back."""
-        self._now = int(self.loop.time() * 1000)
-        return self._now
+        self._now = now = int(self._time() * 1000)
+        return now
+
+    def begin(self) -> int:
+        """Bytes came: the engine will have its turn after everybody else who is readable now. Returns the time, read
+        once for all of them.
+        """
+        if self._scheduled:
+            return self._now
+        self._scheduled = True
+        self.loop.call_soon(self.turn)
+        return self.now()
 
     def wake(self) -> None:
-        """The engine was given something: let it have its turn after everybody else who is readable now."""
+        """The engine was given something, not by a reader: let it have its turn."""
         if not self._scheduled:
-            self._scheduled = True
-            self.loop.call_soon(self.turn)
+            self.begin()
 
     def turn(self) -> None:
         """Answer questions, commit, write, and set the alarm for the next deadline."""

@@ -80,14 +80,13 @@ class TcpChannel(Channel):
             return
         except OSError:
             data = b""
-        host = self._host
+        now = self._host.begin()
         if not data:
             self._lost()
         elif not self.closing:
-            self.stream.receive(data, host.now())
+            self.stream.receive(data, now)
             if self.holds:
                 self._read(False)
-        host.wake()
 
     def flush(self) -> None:
         """Write all that waits, in one call if the socket takes it."""

@@ -116,7 +116,8 @@ class Connection:
                 return
             data = b"".join(self._chunks)
             self._chunks.clear()
-        if self.channel.closing:
+        channel = self.channel
+        if channel.closing:
             return
         try:
             rest = self._packets(data, now) if self.session is not None else self._first_packet(data, now)
@@ -125,14 +126,15 @@ class Connection:
             self.service.engine.pressure.met.clear()
             self.fail(error, now)
             return
-        self._hand_over_promises()
+        if self._acknowledgements is not None:
+            self._hand_over_promises()
         if rest:
             self._chunks.append(rest)
         pressure = self.service.engine.pressure
         if pressure.met:
-            pressure.hold(self.channel, now)
-        if self.channel.size > MOST_BYTES:
-            pressure.hold_until_read(self.channel)
+            pressure.hold(channel, now)
+        if channel.size > MOST_BYTES:
+            pressure.hold_until_read(channel)
 
     def resume(self, now: int) -> None:
         """The channel is no longer held: go on with the packet that handling stopped at."""
