@@ -271,7 +271,6 @@ def _config(connection: Connection, sub: SubOptions | None = None) -> ClientConf
         keep_alive=connection.keep_alive,
         username=connection.username,
         password=None if connection.password is None else connection.password.encode(),
-        receive_maximum=100 if sub is not None else 65_535,
         manual_acknowledgement=sub is not None,
     )
 
