@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oriole.wire.coap import CoapError, Code, Option, Options, Remedy
+from oriole.wire.coap import CoapError, Code, Remedy
 from oriole.wire.topics import TopicError, check_topic_name
 
 DATA = [b"ps", b"data"]
@@ -38,11 +38,6 @@ def topic_of(segments: Sequence[bytes]) -> bytes:
     except TopicError as error:
         raise _bad(str(error)) from None
     return topic
-
-
-def path_of(topic: bytes) -> Options:
-    """The Uri-Path options of a topic."""
-    return [(int(Option.URI_PATH), segment) for segment in [*DATA, *topic.split(b"/")]]
 
 
 def _bad(what: str) -> CoapError:

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 from broker.core.message import Message
 from broker.core.records import Accepted
 from broker.mqtt import subscribing
+from broker.mqtt.pieces import PUBREC
 from oriole.wire.mqtt import ProtocolError, ReasonCode
 
 if TYPE_CHECKING:
     from broker.mqtt.connection import Connection
     from broker.mqtt.session import Session
-
-PUBACK = b"\x40\x02"
-PUBREC = b"\x50\x02"
-PUBREL = b"\x62\x02"
-PUBCOMP = b"\x70\x02"
 
 
 class Acknowledgements:

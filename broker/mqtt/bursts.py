@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import MESSAGE_OVERHEAD_BYTES, Message
 from broker.core.routes import Route
-from broker.mqtt.acknowledgements import PUBACK, PUBCOMP, PUBREC, PUBREL, Acknowledgements
+from broker.mqtt.acknowledgements import Acknowledgements
+from broker.mqtt.pieces import PUBACK, PUBCOMP, PUBREC, PUBREL
 from oriole.wire.mqtt import V5
 
 if TYPE_CHECKING:

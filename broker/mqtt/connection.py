@@ -20,9 +20,9 @@ from broker.core.questions import Action
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
 from broker.mqtt import nodes, subscribing
-from broker.mqtt.acknowledgements import PUBACK, PUBCOMP, PUBREC, PUBREL, Acknowledgements
+from broker.mqtt.acknowledgements import Acknowledgements
 from broker.mqtt.bursts import take_acknowledgements, take_publishes
-from broker.mqtt.forms import PACKET_IDENTIFIERS
+from broker.mqtt.pieces import PACKET_IDENTIFIERS, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL
 from broker.mqtt.publishing import read_publish
 from broker.mqtt.session import MOST_PERMISSIONS
 from oriole.link.uplink import Stamp
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
 FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 """First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
-PINGRESP = b"\xd0\x00"
 DOLLAR = ord("$")
 MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from broker.core.message import Header, Message
 from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.settlement import Outcome, Reason
+from broker.mqtt.pieces import PACKET_IDENTIFIERS
 from oriole.wire.mqtt import V5, Properties, encode_properties
+from oriole.wire.mqtt.fields import encode_variable_byte_integer
 
 if TYPE_CHECKING:
     from broker.mqtt.session import Session
 
-PACKET_IDENTIFIERS = [bytes((high, low)) for high in range(256) for low in range(256)]
 
 COLLAPSE_KEY = "oriole-collapse-key"
 """The user property that carries the one header fact without a standard property (docs/push-envelope.md)."""
@@ -25,17 +26,6 @@ NO_HEADER = Header()
 
 Delivery = tuple[Message, int, bool, tuple[int, ...]]
 """What a session is owed: a message, its granted QoS, its RETAIN flag, its subscription identifiers."""
-
-
-def remaining_length(length: int) -> bytes:
-    """A variable byte integer (MQTT 5, 1.5.5)."""
-    if length < 128:
-        return bytes((length,))
-    if length < 16_384:
-        return bytes((length & 127 | 128, length >> 7))
-    if length < 2_097_152:
-        return bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14))
-    return bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14 & 127 | 128, length >> 21))
 
 
 def publish_properties(
@@ -260,7 +250,7 @@ class MqttForm:
         if length < 128:
             head = bytes((first, length, len(topic) >> 8, len(topic) & 255)) + topic
         else:
-            head = bytes((first,)) + remaining_length(length) + len(topic).to_bytes(2) + topic
+            head = bytes((first,)) + encode_variable_byte_integer(length) + len(topic).to_bytes(2) + topic
         return head, tail
 
     def properties(self, message: Message, identifiers: tuple[int, ...], now: int) -> bytes:

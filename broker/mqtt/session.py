@@ -15,7 +15,8 @@ from broker.core.pressure import MOST_BYTES
 from broker.core.questions import Action
 from broker.core.records import Progressed
 from broker.core.settlement import Outcome, Reason
-from broker.mqtt.forms import PACKET_IDENTIFIERS, Delivery, MqttForm
+from broker.mqtt.forms import Delivery, MqttForm
+from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.link.uplink import Greeting
 from oriole.wire.mqtt import V311
 
@@ -31,7 +32,6 @@ NEVER = 0xFFFF_FFFF
 
 MOST_PERMISSIONS = 4096
 """Verdicts remembered per session; the oldest is asked again."""
-PUBREL_HEAD = b"\x62\x02"
 
 
 class Nowhere(Channel):
@@ -257,7 +257,7 @@ class Session:
             return
         delivery = self.inflight[identifier]
         if delivery is None:
-            self.channel.send(PUBREL_HEAD + PACKET_IDENTIFIERS[identifier])
+            self.channel.send(PUBREL + PACKET_IDENTIFIERS[identifier])
         elif not self._send(identifier, delivery, now, dup=True):
             del self.inflight[identifier]
 
