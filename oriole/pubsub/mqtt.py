@@ -1,6 +1,7 @@
 """`oriole pub` and `oriole sub` over MQTT: a thin asyncio shell around `oriole.link.mqtt.Client`."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -32,6 +33,9 @@ RETRY_S: Final = (0.1, 1.0, 2.0, 5.0, 10.0)
 """Pauses before the attempts to connect again; the last one goes on for ever."""
 
 CONNECT_TIMEOUT_S: Final = 20
+
+LINGER_S: Final = 2.0
+"""How long the server may take to close its side after it was told goodbye."""
 
 
 class Link:
@@ -100,15 +104,23 @@ class Link:
                 return  # reading says that the connection is gone, and why
 
     async def close(self) -> None:
-        """Say goodbye and close."""
+        """Say goodbye, then read until the server closes: to close with unread bytes in the socket resets the
+        connection, and a server that meets the reset first loses the acknowledgements before it.
+        """
         self.client.disconnect(_now())
-        await self.flush()
-        self.client.closed(_now())
-        self._writer.close()
         try:
+            async with asyncio.timeout(LINGER_S):
+                await self.flush()
+                self._writer.write_eof()
+                while await self._reader.read(65_536):
+                    pass
+        except (OSError, TimeoutError):
+            pass  # gone already, or not listening
+        finally:
+            self.client.closed(_now())
+            self._writer.close()
+        with contextlib.suppress(OSError):
             await self._writer.wait_closed()
-        except OSError:
-            return  # gone already
 
 
 async def publish(options: PubOptions, stdin: BinaryIO) -> None:

@@ -16,6 +16,20 @@ import aiocoap
 import aiocoap.resource
 import pytest
 
+from oriole.wire.mqtt import (
+    V311,
+    ConnAck,
+    Disconnect,
+    PubAck,
+    Publish,
+    ReasonCode,
+    Splitter,
+    SubAck,
+    Subscribe,
+    decode,
+    encode,
+)
+
 mosquitto = pytest.mark.interop("mosquitto", "mosquitto_pub", "mosquitto_sub")
 
 
@@ -172,12 +186,40 @@ def test_lines_from_a_file(broker: Broker, tmp_path: Path) -> None:
 
 @mosquitto
 def test_acknowledged_is_what_was_printed(broker: Broker) -> None:
-    """`-C 1` of a kept session takes one message; the next run takes the next."""
+    """`-C 1` of a kept session takes one message; the next run takes the next, though more was on its way."""
     session = ("-p", broker.port, "-t", "a", "-q", 1, "-c", "-i", "reader")
     assert run("sub", *session, "-W", 0.5).returncode == 27
-    assert run("pub", "-p", broker.port, "-t", "a", "-l", "-q", 1, stdin=b"1\n2\n3\n").returncode == 0
-    outputs = [run("sub", *session, "-C", 1, "-W", 10).stdout for _ in range(3)]
-    assert outputs == [b"1\n", b"2\n", b"3\n"]
+    lines = [b"%d" % number + b"." * 60_000 + b"\n" for number in range(40)]
+    assert run("pub", "-p", broker.port, "-t", "a", "-l", "-q", 1, stdin=b"".join(lines)).returncode == 0
+    for line in lines[:3]:
+        assert run("sub", *session, "-C", 1, "-W", 10).stdout == line
+
+
+def test_goodbye_is_no_reset() -> None:
+    """What arrives behind the last message wanted is read and dropped: left in the socket, it would turn the close
+    into a reset, and a server that meets that first never reads the acknowledgement.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        session = ("-t", "a", "-q", 1, "-V", "311", "-C", 1)
+        with running("sub", "-p", listening.getsockname()[1], *session) as sub:
+            connection, _ = listening.accept()
+            with connection:
+                connection.settimeout(10)
+                assert connection.recv(65_536)
+                connection.sendall(encode(ConnAck(), V311))
+                for first, body in Splitter().split(connection.recv(65_536)):
+                    subscribe = decode(first, body, V311)
+                    assert isinstance(subscribe, Subscribe)
+                    granted = SubAck(subscribe.packet_identifier, [ReasonCode.GRANTED_QOS_1])
+                    connection.sendall(encode(granted, V311))
+                for identifier in range(1, 500):
+                    packet = Publish(b"a", b"%d" % identifier + bytes(4096), 1, packet_identifier=identifier)
+                    connection.sendall(encode(packet, V311))
+                answer = b""
+                while data := connection.recv(65_536):  # a reset raises
+                    answer += data
+            assert answer == encode(PubAck(1), V311) + encode(Disconnect(), V311)
+            assert sub.communicate(timeout=10)[1] == b""
 
 
 @mosquitto
