@@ -1,11 +1,12 @@
 """What does the part around the engine cost? One engine behind four shells, the same load on each, in turn.
 
+    pip install uvloop
     python benchmarks/shells.py [--repeat N] [--quick] [ROW ...]
 
-`sockets` is the listener of the broker: its own sockets on uvloop. `transports` is asyncio's Protocol and Transport on
-uvloop. `asyncio` and `epoll` run the broker's listener on other loops: on asyncio's own, and on one that is nothing but
-`select.epoll` and the few calls that the listener makes. Prints CPU microseconds per delivery, the medians, and what
-they are of `sockets`. Exit status 1 when a message was lost. docs/decisions/listener-owns-its-socket.md draws on it.
+`sources` is the broker's own: its sockets are sources of its loop. `uvloop` and `asyncio` run the same listener on
+other loops, by `add_reader` and `call_soon`. `transports` is asyncio's Protocol and Transport on uvloop. Prints CPU
+microseconds per delivery, the medians, and what they are of `sources`. Exit status 1 when a message was lost.
+docs/decisions/listener-owns-its-socket.md draws on it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final, cast
 
-from epoll_loop import EpollLoop
+import uvloop
 
 from broker.core.channel import Channel
 from broker.core.engine import Engine
@@ -28,7 +29,8 @@ from broker.core.questions import Verdict
 from broker.core.router import Router
 from broker.journal.memory import MemoryJournal
 from broker.listeners.host import Host
-from broker.listeners.tcp import BACKLOG, Stream, TcpListener, event_loop
+from broker.listeners.loop import READABLE, WRITABLE, Loop, Source
+from broker.listeners.tcp import BACKLOG, Stream, TcpListener
 from broker.mqtt.service import MqttService
 from firmware_sim.bench.brokers import Broker
 from firmware_sim.bench.measure import Measurement, measure
@@ -38,14 +40,43 @@ from oriole.config import Limits
 from oriole.urls import Endpoint
 
 DEFAULT_ROWS: Final = ("quiet", "many-to-1", "1-to-1", "qos-1")
-REFERENCE: Final = "sockets"
-LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
-    REFERENCE: event_loop,
-    "transports": event_loop,
-    "asyncio": asyncio.new_event_loop,
-    "epoll": lambda: cast(asyncio.AbstractEventLoop, EpollLoop()),
-}
 OpenStream = Callable[[Channel, int], Stream]
+
+
+class Handles(asyncio.AbstractEventLoop):
+    """What an ordinary loop makes of sources: a handle for each, and a queue."""
+
+    def watch(self, number: int, events: int, source: Source) -> None:
+        """Call `source` when the descriptor is ready for `events`."""
+        if events & READABLE:
+            self.add_reader(number, source.ready, READABLE)
+        else:
+            self.remove_reader(number)
+        if events & WRITABLE:
+            self.add_writer(number, source.ready, WRITABLE)
+        else:
+            self.remove_writer(number)
+
+    def defer(self, call: Callable[[], object]) -> None:
+        """Call after all that is ready now."""
+        self.call_soon(call)
+
+
+class Asyncio(Handles, asyncio.SelectorEventLoop):
+    """asyncio's own loop."""
+
+
+class Uvloop(uvloop.Loop, Handles):
+    """libuv's."""
+
+
+REFERENCE: Final = "sources"
+LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
+    REFERENCE: Loop,
+    "uvloop": Uvloop,
+    "asyncio": Asyncio,
+    "transports": Uvloop,
+}
 
 
 class TransportChannel(Channel, asyncio.Protocol):
@@ -122,7 +153,7 @@ def serve(shell: str, port: int) -> None:
     names = count()
     engine = Engine(MemoryJournal())
     service = MqttService(Router(engine), Limits(), lambda: f"auto-{next(names)}", lambda event, client, peer: None)
-    host = Host(engine, loop, lambda question: Verdict(True))
+    host = Host(engine, cast(Loop, loop), lambda question: Verdict(True))
     if shell == "transports":
         opening = loop.create_server(lambda: TransportChannel(host, service.open), "127.0.0.1", port, backlog=BACKLOG)
         loop.run_until_complete(opening)
@@ -148,7 +179,7 @@ SHELLS: Final = tuple(map(_shell, LOOPS))
 
 def show(measurements: list[Measurement]) -> None:
     """A line per row and shell."""
-    print("| row | shell | CPU us per delivery, each run | median | of sockets |\n|---|---|---|---|---|")
+    print("| row | shell | CPU us per delivery, each run | median | of sources |\n|---|---|---|---|---|")
     reference = 0.0
     for measured in measurements:
         median = measured.median(lambda run: run.us_cpu_per_delivery)

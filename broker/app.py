@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from broker.listeners.tcp import event_loop
+from broker.listeners.loop import Loop
 from broker.node import ListenError, Node
 from oriole.config import BrokerConfig, ProgramConfig, from_command_line
 from oriole.data_dir import DataDir, DataDirError
@@ -18,10 +17,10 @@ from oriole.logging import Log, set_up
 def main(argv: list[str]) -> int:
     """Run a broker with the command line `argv` until it is told to stop; the exit status."""
     config = from_command_line("oriole broker", argv, BrokerConfig)
-    return serve("oriole broker", config, lambda data: Node(config, asyncio.get_running_loop(), data))
+    return serve("oriole broker", config, lambda loop, data: Node(config, loop, data))
 
 
-def serve(program: str, config: ProgramConfig, make_node: Callable[[DataDir | None], Node]) -> int:
+def serve(program: str, config: ProgramConfig, make_node: Callable[[Loop, DataDir | None], Node]) -> int:
     """Run the node that `make_node` makes, from its data folder to its last byte; the exit status.
 
     A folder or an address that cannot be had is a line on stderr and exit status 2.
@@ -30,19 +29,17 @@ def serve(program: str, config: ProgramConfig, make_node: Callable[[DataDir | No
     with ExitStack() as stack:
         try:
             data = stack.enter_context(DataDir(config.data)) if config.data is not None else None
-            loop = event_loop()
+            loop = Loop()
             stack.callback(loop.close)
-            loop.run_until_complete(_serve(program, config, make_node, data))
+            loop.run_until_complete(_serve(program, config, lambda: make_node(loop, data), data))
         except (DataDirError, ListenError) as error:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
     return 0
 
 
-async def _serve(
-    program: str, config: ProgramConfig, make_node: Callable[[DataDir | None], Node], data: DataDir | None
-) -> None:
-    node = make_node(data)
+async def _serve(program: str, config: ProgramConfig, make_node: Callable[[], Node], data: DataDir | None) -> None:
+    node = make_node()
     node.obey_signals()
     try:
         node.open()

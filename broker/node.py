@@ -17,6 +17,7 @@ from broker.core.retained import Retained
 from broker.core.router import Router
 from broker.journal.memory import MemoryJournal
 from broker.listeners.host import Host
+from broker.listeners.loop import Loop
 from broker.listeners.tcp import TcpListener
 from broker.listeners.udp import UdpListener
 from broker.mqtt.service import MqttService
@@ -52,9 +53,7 @@ class Node:
         addresses: what it listens on, once `open` was called.
     """
 
-    def __init__(
-        self, config: ProgramConfig, loop: asyncio.AbstractEventLoop, data: DataDir | None, name: str | None = None
-    ) -> None:
+    def __init__(self, config: ProgramConfig, loop: Loop, data: DataDir | None, name: str | None = None) -> None:
         limits = config.limits
         self.config = config
         self.identity = data.identity if data is not None else Identity.new()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from broker.app import serve
 from edge_node.node import EdgeNode
 from oriole.config import EdgeConfig, from_command_line
@@ -13,4 +11,4 @@ def main(argv: list[str]) -> int:
     """Run an edge with the command line `argv` until it is told to stop; the exit status."""
     config = from_command_line("oriole edge", argv, EdgeConfig)
     program = f"oriole edge {config.name}"
-    return serve(program, config, lambda data: EdgeNode(config, asyncio.get_running_loop(), data))
+    return serve(program, config, lambda loop, data: EdgeNode(config, loop, data))

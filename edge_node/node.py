@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
+from broker.listeners.loop import Loop
 from broker.node import Node
 from edge_node.cache import HeldPushes
 from edge_node.devices import Devices, Port, log_noise
@@ -26,7 +26,7 @@ KEEP_ALIVE_S = 4
 class EdgeNode(Node):
     """A node that is named, and speaks to a centre."""
 
-    def __init__(self, config: EdgeConfig, loop: asyncio.AbstractEventLoop, data: DataDir | None) -> None:
+    def __init__(self, config: EdgeConfig, loop: Loop, data: DataDir | None) -> None:
         super().__init__(config, loop, data, config.name)
         self.edge = config
         self.cache = HeldPushes(self.router)

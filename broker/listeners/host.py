@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 
 from broker.core.engine import Engine
 from broker.core.questions import Question, Verdict
+from broker.listeners.loop import Loop
 from oriole.logging import Log
 
 log = Log("host")
@@ -24,48 +26,45 @@ class Host:
 
     Args:
         engine: what is run.
-        loop: the event loop; its clock is the engine's.
+        loop: the event loop.
         decide: answers admission and permission questions, at once or later.
+
+    Attributes:
+        moment: the last reading of the clock, in the engine's milliseconds.
+        turn_is_due: the engine will have its turn after everybody else who is readable now. Until then `moment` will do
+            for whoever brings it bytes.
     """
 
-    __slots__ = ("_armed_at", "_decide", "_now", "_scheduled", "_tasks", "_time", "_timer", "engine", "loop")
+    __slots__ = ("_armed_at", "_decide", "_tasks", "_timer", "engine", "loop", "moment", "turn_is_due")
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop, decide: Decide) -> None:
+    def __init__(self, engine: Engine, loop: Loop, decide: Decide) -> None:
         self.engine = engine
         self.loop = loop
-        self._time = loop.time
         self._decide = decide
-        self._now = 0
-        self._scheduled = False
+        self.moment = 0
+        self.turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def now(self) -> int:
         """The engine's time: milliseconds on a clock that never goes back."""
-        self._now = now = int(self._time() * 1000)
+        self.moment = now = int(time.monotonic() * 1000)
         return now
 
-    def begin(self) -> int:
-        """Bytes came: the engine will have its turn after everybody else who is readable now. Returns the time, read
-        once for all of them.
-        """
-        if self._scheduled:
-            return self._now
-        self._scheduled = True
-        self.loop.call_soon(self.turn)
+    def wake(self) -> int:
+        """The engine is given something: let it have its turn. Returns the time, read once for all of a turn."""
+        if self.turn_is_due:
+            return self.moment
+        self.turn_is_due = True
+        self.loop.defer(self.turn)
         return self.now()
-
-    def wake(self) -> None:
-        """The engine was given something, not by a reader: let it have its turn."""
-        if not self._scheduled:
-            self.begin()
 
     def turn(self) -> None:
         """Answer questions, commit, write, and set the alarm for the next deadline."""
-        self._scheduled = False
+        self.turn_is_due = False
         engine = self.engine
-        now = self._now  # read when the first bytes of this turn came
+        now = self.moment  # read when the first bytes of this turn came
         while engine.questions:
             self._answer(now)
         engine.turn(now)

@@ -1,14 +1,12 @@
 """Byte streams over TCP, on sockets that belong to the listener.
 
-`add_reader`, `recv`, one `send` per channel and turn: flat out, transports and protocols cost a fifth to two fifths
-more (docs/decisions/listener-owns-its-socket.md). A channel that is held is simply not read, so that TCP slows its
-peer. Closing is graceful: what was said last (a CONNACK that refuses, a DISCONNECT that explains) must arrive, and
-`close` with unread bytes in the socket would reset it.
+`recv` when there is something, one `send` per channel and turn (docs/decisions/listener-owns-its-socket.md). A channel
+that is held is simply not read, so that TCP slows its peer. Closing is graceful: what was said last (a CONNACK that
+refuses, a DISCONNECT that explains) must arrive, and `close` with unread bytes in the socket would reset it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from typing import Protocol
 from broker.core.channel import Channel
 from broker.core.pressure import LOW_WATER_BYTES
 from broker.listeners.host import Host
+from broker.listeners.loop import READABLE, WRITABLE
 from oriole.logging import Log
 from oriole.urls import Endpoint
 
@@ -65,22 +64,32 @@ class TcpChannel(Channel):
         self._read(True)
 
     def _read(self, on: bool) -> None:
-        if on == self._reading:
-            return
-        self._reading = on
-        if on:
-            self._host.loop.add_reader(self._socket, self._readable)
-        else:
-            self._host.loop.remove_reader(self._socket)
+        if on != self._reading:
+            self._reading = on
+            self._watch()
 
-    def _readable(self) -> None:
+    def _watch(self) -> None:
+        events = READABLE * self._reading | WRITABLE * bool(self._unsent)
+        self._host.loop.watch(self._socket.fileno(), events, self)
+
+    def ready(self, events: int) -> None:
+        """The socket can be read or written, or is broken."""
+        if events & WRITABLE:
+            self._writable()
+        if not self._reading:
+            if events & ~WRITABLE:  # hung up, while nobody wants to hear what was said before
+                self._lost()
+            return
+        if events == WRITABLE:
+            return
         try:
             data = self._socket.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
-        now = self._host.begin()
+        host = self._host
+        now = host.moment if host.turn_is_due else host.wake()
         if not data:
             self._lost()
         elif not self.closing:
@@ -96,35 +105,46 @@ class TcpChannel(Channel):
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
-            self._write(data)
+            try:
+                sent = self._socket.send(data)
+            except OSError as error:
+                sent = self._not_sent(data, error)
+            if sent == self.size <= LOW_WATER_BYTES:  # nearly always
+                self.size = 0
+            else:
+                self._keep(data, sent)
         if self.closing and not self._unsent and not self._gone:
             self._shut()
 
-    def _write(self, data: bytes | memoryview) -> None:
-        try:
-            sent = self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
+    def _not_sent(self, data: bytes | memoryview, error: OSError) -> int:
+        """How many bytes count as sent: none where the socket takes no more now, all where nobody will read them.
+
+        What such a peer said before it left may still be in the socket, acknowledgements among it: reading goes on
+        until the end is found.
+        """
+        if isinstance(error, (BlockingIOError, InterruptedError)):
+            return 0
+        if not self._reading:
             self._lost()
+        return len(data)
+
+    def _keep(self, data: bytes | memoryview, sent: int) -> None:
+        """Keep what the socket did not take of `data` until it is writable."""
+        if self._gone:
             return
-        rest = len(data) - sent
-        if rest:
-            if not self._unsent:
-                self._host.loop.add_writer(self._socket, self._writable)
-            self._unsent = memoryview(data)[sent:]
-            self.engine.unsent(self, self.size - sent)
-            return
-        if self._unsent:
-            self._unsent = b""
-            self._host.loop.remove_writer(self._socket)
-        if self.size > LOW_WATER_BYTES:
-            self.engine.unsent(self, self.size - sent)
-        else:
-            self.size -= sent
+        waited = bool(self._unsent)
+        self._unsent = memoryview(data)[sent:]
+        if waited != bool(self._unsent):
+            self._watch()
+        self.engine.unsent(self, self.size - sent)
 
     def _writable(self) -> None:
-        self._write(self._unsent)
+        data = self._unsent
+        try:
+            sent = self._socket.send(data)
+        except OSError as error:
+            sent = self._not_sent(data, error)
+        self._keep(data, sent)
         if not self._unsent:
             self.flush()
         self._host.wake()
@@ -157,10 +177,9 @@ class TcpChannel(Channel):
         if self._gone:
             return
         self._gone = True
-        self._read(False)
-        if self._unsent:
-            self._host.loop.remove_writer(self._socket)
-            self._unsent = b""
+        self._reading = False
+        self._unsent = b""
+        self._watch()
         self._socket.close()
         self.out.clear()
         now = self._host.now()
@@ -236,10 +255,3 @@ class TcpListener:
             self._host.loop.remove_reader(listening)
             listening.close()
         self._sockets.clear()
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    """The loop that Oriole runs on: uvloop, which costs less than asyncio's own the more wake-ups there are."""
-    import uvloop
-
-    return uvloop.new_event_loop()

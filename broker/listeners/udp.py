@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from broker.core.channel import Channel
 from broker.listeners.host import Host
+from broker.listeners.loop import READABLE, WRITABLE
 from oriole.logging import Log
 from oriole.urls import Endpoint
 
@@ -64,7 +65,17 @@ class UdpChannel(Channel):
     def start(self, port: Port) -> None:
         """Begin to read for `port`."""
         self.port = port
-        self._host.loop.add_reader(self._socket, self._readable)
+        self._watch(READABLE)
+
+    def _watch(self, events: int) -> None:
+        self._host.loop.watch(self._socket.fileno(), events, self)
+
+    def ready(self, events: int) -> None:
+        """The socket can be read or written."""
+        if events & WRITABLE:
+            self._writable()
+        if events & ~WRITABLE:
+            self._readable()
 
     def _readable(self) -> None:
         host, buffer, receive = self._host, self._buffer, self.port.endpoint.receive
@@ -100,14 +111,14 @@ class UdpChannel(Channel):
             except (BlockingIOError, InterruptedError):
                 self._unsent = datagrams[index : index + MAX_UNSENT]
                 self.dropped += len(datagrams) - index - len(self._unsent)
-                self._host.loop.add_writer(self._socket, self._writable)
+                self._watch(READABLE | WRITABLE)
                 return
             except OSError as error:  # no route, a firewall: the same as lost on the way
                 self.dropped += 1
                 log.debug("cannot send", peer=address, reason=error.strerror)
 
     def _writable(self) -> None:
-        self._host.loop.remove_writer(self._socket)
+        self._watch(READABLE)
         unsent, self._unsent = self._unsent, []
         self._send(unsent)
 
@@ -119,8 +130,7 @@ class UdpChannel(Channel):
         if self._socket.fileno() < 0:
             return
         self.flush()
-        self._host.loop.remove_reader(self._socket)
-        self._host.loop.remove_writer(self._socket)
+        self._watch(0)
         self._socket.close()
 
 

@@ -17,6 +17,7 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pressure import MOST_BYTES
 from broker.core.questions import Action
+from broker.core.routes import Route
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
 from broker.mqtt import nodes, subscribing
@@ -62,6 +63,10 @@ MOST_CHUNKS = 1024
 """Pieces of an unfinished packet before they are joined: each costs 40 bytes beside what is in it."""
 
 
+NO_ROUTES: dict[bytes, Route] = {}
+"""Of a client whose every topic needs a verdict."""
+
+
 class _StoppedError(Exception):
     """Handling cannot go past this packet now; the channel has been held by whoever raises it."""
 
@@ -73,6 +78,7 @@ class Connection:
         session: None until the client is admitted, and again after it has left.
         last_heard: when bytes last came, in milliseconds.
         keep_alive_ms: most silence allowed, one and a half keep-alives [MQTT-3.1.2-22]; 0 for any.
+        routes: topics that may be published to without a question, and who gets what is; looked up, never walked.
     """
 
     __slots__ = (
@@ -87,12 +93,12 @@ class Connection:
         self.session: Session | None = None
         self.connect: Connect | None = None
         self.version = V311
-        self.routes = service.router.routes.cached
+        self.routes: dict[bytes, Route] = NO_ROUTES
         self.max_packet_bytes = service.limits.max_packet_bytes
         self.last_heard = now
         self.keep_alive_ms = 0
         self.wake_at = 0
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes] | None = None
         self._missing = 0
         self._tickets: Sequence[int] = ()
         self._unanswered = 0
@@ -106,15 +112,10 @@ class Connection:
     def receive(self, data: bytes, now: int) -> None:
         """Handle bytes from the peer. What is wrong with them ends the connection, with the specification's reason."""
         self.last_heard = now
-        if self._chunks:
-            self._chunks.append(data)
-            self._missing -= len(data)
-            if self._missing > 0:
-                if len(self._chunks) > MOST_CHUNKS:
-                    self._chunks[:] = [b"".join(self._chunks)]
+        if self._chunks is not None:
+            data = self._join(self._chunks, data)
+            if not data:
                 return
-            data = b"".join(self._chunks)
-            self._chunks.clear()
         channel = self.channel
         if channel.closing:
             return
@@ -128,12 +129,23 @@ class Connection:
         if self._acknowledgements is not None:
             self._hand_over_promises()
         if rest:
-            self._chunks.append(rest)
+            self._chunks = [rest]
         pressure = self.service.engine.pressure
         if pressure.met:
             pressure.hold(channel, now)
         if channel.size > MOST_BYTES:
             pressure.hold_until_read(channel)
+
+    def _join(self, chunks: list[bytes], data: bytes) -> bytes:
+        """The packet that was not finished, and what follows it; nothing while it is not whole yet."""
+        chunks.append(data)
+        self._missing -= len(data)
+        if self._missing <= 0:
+            self._chunks = None
+            return b"".join(chunks)
+        if len(chunks) > MOST_CHUNKS:
+            chunks[:] = [b"".join(chunks)]
+        return b""
 
     def resume(self, now: int) -> None:
         """The channel is no longer held: go on with the packet that handling stopped at."""
@@ -149,7 +161,6 @@ class Connection:
         cached = self.routes
         plain = 1 << self.version
         properties = self.version == V5
-        free = not session.restricted
         end = len(data)
         position = 0
         self._missing = 0
@@ -173,7 +184,7 @@ class Connection:
             if stop > end:
                 self._missing = stop - end
                 break
-            if first == 0x30 and length > 2 and free:
+            if first == 0x30 and length > 2:
                 after = body + 2 + (data[body] << 8) + data[body + 1]
                 route = cached.get(data[body + 2 : after])
                 if (
@@ -193,7 +204,7 @@ class Connection:
                         group.form.forward(packets, count, group.sinks, now)
                     position = stop
                     continue
-            elif (first == 0x32 or first == 0x34) and length > 4 and free:
+            elif (first == 0x32 or first == 0x34) and length > 4:
                 after = body + 2 + (data[body] << 8) + data[body + 1]
                 topic = data[body + 2 : after]
                 route = cached.get(topic)
@@ -450,7 +461,7 @@ class Connection:
         for ticket in self._tickets:
             self.service.engine.withdraw(ticket)
         self._tickets = ()
-        self._chunks.clear()
+        self._chunks = None
         self.service.engine.deadlines.withdraw(self)
         self.service.gone(self, now)
 

@@ -7,6 +7,7 @@ two-byte strings, and what comes after. Only the middle differs between sessions
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
@@ -144,7 +145,7 @@ class MqttForm:
                 channel.engine.dirty.append(channel)
             out.append(packets)
             channel.size += size
-        sinks[0].settlement.sent += count * len(sinks) - missed
+        channel.engine.settlement.sent += count * len(sinks) - missed
 
     def deliver(self, message: Message, sinks: Sequence[Session], now: int) -> None:
         """Encode `message` once and hand it to each session: at once, or into its queue."""
@@ -261,3 +262,9 @@ class MqttForm:
         """Settle a message that these clients do not take: as if it had been sent [MQTT-3.1.2-25]."""
         for session in sinks:
             session.lose(message, Reason.TOO_LARGE, now)
+
+
+@lru_cache(maxsize=256)
+def encoding_of(version: int, max_packet_bytes: int = 0) -> MqttForm:
+    """How clients of a version and a Maximum Packet Size take packets: one form for all that are alike."""
+    return MqttForm(version, 2, max_packet_bytes=max_packet_bytes)

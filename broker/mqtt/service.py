@@ -15,7 +15,7 @@ from broker.core.records import SessionEnded, SessionOpened
 from broker.core.router import Router
 from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
-from broker.mqtt.forms import MqttForm, read_header
+from broker.mqtt.forms import encoding_of, read_header
 from broker.mqtt.nodes import NodeForm
 from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting, Marks, StampError
@@ -183,6 +183,8 @@ class MqttService:
         session.channel = connection.channel
         session.username = connect.username
         session.restricted = verdict.restricted
+        if not verdict.restricted:
+            connection.routes = self.router.routes.cached
         session.permissions.clear()
         session.expires_at = 0
         session.will = connect.will
@@ -200,7 +202,7 @@ class MqttService:
             session.expiry_interval = 0 if connect.clean_start else limits.max_session_expiry_s
             session.window = min(RECEIVE_MAXIMUM_OF_3_1_1, limits.receive_maximum)
             session.max_packet_bytes = 0
-        session.encoding = MqttForm(connection.version, 2, max_packet_bytes=session.max_packet_bytes)
+        session.encoding = encoding_of(connection.version, session.max_packet_bytes)
         session.node = self._greet(asked, answer) if connection.version == V5 else None
         if session.node is not None:
             connection.max_packet_bytes = limits.max_packet_bytes + MOST_STAMP_BYTES

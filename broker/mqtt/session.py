@@ -15,7 +15,7 @@ from broker.core.pressure import MOST_BYTES
 from broker.core.questions import Action
 from broker.core.records import Progressed
 from broker.core.settlement import Outcome, Reason
-from broker.mqtt.forms import Delivery, MqttForm
+from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.link.uplink import Greeting
 from oriole.wire.mqtt import V311
@@ -99,7 +99,7 @@ class Session:
         self.limits = service.limits
         self.connection: Connection | None = None
         self.channel: Channel = service.nowhere
-        self.encoding = MqttForm(V311, 2)
+        self.encoding = encoding_of(V311)
         self.node: Greeting | None = None
         self.username: str | None = None
         self.max_packet_bytes = 0

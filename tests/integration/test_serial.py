@@ -20,7 +20,7 @@ from broker.core.message import Message
 from broker.core.router import Router
 from broker.journal.memory import MemoryJournal
 from broker.listeners.host import Host
-from broker.listeners.tcp import event_loop
+from broker.listeners.loop import Loop
 from edge_node.devices import Devices, Port, log_noise
 from oriole.link.serial import Acknowledged, Connected, DeviceEndpoint, Disconnected, Event, Received
 from oriole.urls import SerialPort
@@ -130,7 +130,7 @@ class Relay:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = event_loop()
+    loop = Loop()
     yield loop
     loop.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -15,6 +16,7 @@ from broker.core.questions import Action, Permission, Question, Verdict
 from broker.journal.memory import MemoryJournal
 from broker.listeners import tcp
 from broker.listeners.host import Host
+from broker.listeners.loop import Loop
 from broker.listeners.tcp import TcpListener
 from oriole.urls import Listener
 
@@ -44,7 +46,7 @@ class Echo:
 class Yard:
     """A listener on a loop, its streams, and clients on ordinary sockets."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, decide: Callable[[Question], object]) -> None:
+    def __init__(self, loop: Loop, decide: Callable[[Question], object]) -> None:
         self.loop = loop
         self.engine = Engine(MemoryJournal())
         self.host = Host(self.engine, loop, decide)  # type: ignore[arg-type]
@@ -90,7 +92,7 @@ class Yard:
 @pytest.fixture
 def yard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     monkeypatch.setattr(tcp, "LINGER_S", 0.1)
-    loop = tcp.event_loop()
+    loop = Loop()
     yard = Yard(loop, lambda question: Verdict(True))
     yield yard
     yard.listener.close()
@@ -200,7 +202,7 @@ def _raise(error: Exception) -> Verdict:
 )
 def test_every_question_is_answered(decide: Callable[[Question], Verdict | Awaitable[Verdict]], allowed: bool) -> None:
     """At once or later, by a verdict or, where the authority fails, by a refusal; also one that a turn brings up."""
-    loop = tcp.event_loop()
+    loop = Loop()
     engine = Engine(MemoryJournal())
     host = Host(engine, loop, decide)
     verdicts: list[bool] = []
@@ -218,3 +220,36 @@ def test_every_question_is_answered(decide: Callable[[Question], Verdict | Await
     host.close()
     loop.close()
     assert verdicts == [allowed]
+
+
+def test_what_a_peer_said_before_it_was_gone_is_heard(yard: Yard) -> None:
+    """It closes with unread bytes in its socket, which resets the connection: the next write fails, and what it had
+    said, acknowledgements perhaps, lies in ours.
+    """
+    client = yard.client()
+    (stream,) = yard.streams
+    stream.channel.send(b"unread")
+    yard.host.wake()
+    yard.until(lambda: bool(select.select([client], [], [], 0)[0]))
+    client.send(b"ack")
+    client.close()
+    stream.channel.send(b"more")
+    stream.channel.flush()
+    stream.channel.flush()
+    assert (stream.heard, stream.ended) == (b"", 0)
+    yard.until(lambda: stream.ended == 1)
+    assert stream.heard == b"ack"
+    assert stream.channel.size == 0
+
+
+def test_a_held_peer_that_is_gone_is_found_by_the_next_write(yard: Yard) -> None:
+    client = yard.client()
+    (stream,) = yard.streams
+    client.send(b"hold")
+    yard.until(lambda: stream.heard == b"hold")
+    client.close()  # with the answer unread
+    for _ in range(2):
+        stream.channel.send(b"more")
+        yard.host.wake()
+        yard.loop.run_until_complete(asyncio.sleep(0))
+    yard.until(lambda: stream.ended == 1)
