@@ -11,19 +11,21 @@ from typing import Any
 
 from broker.core.message import Message
 from broker.core.router import Router
-from broker.core.routes import ANY_FORMAT
 from broker.core.sink import OneByOne
 from broker.core.topics import TopicTree
+from oriole.wire.mqtt import V5
 
 MOST_PER_TOPIC = 16
 """Held pushes of one topic; the oldest goes first. A device that comes late wants the latest, not a history."""
 
 
 class _HeldForm(OneByOne):
-    """The cache's form. Plain QoS 0 packets say neither lifetime nor key, so any bytes may pass it by."""
+    """The cache's form. A plain MQTT 5 packet says neither lifetime nor key, so it may pass by as it is; a 3.1.1 packet
+    may hold a push's envelope and is looked at.
+    """
 
     __slots__ = ()
-    takes = ANY_FORMAT
+    takes = 1 << V5
 
     def merge(self, other: _HeldForm) -> _HeldForm:
         """There is one subscription."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from broker.core.message import Message
+from broker.core.pushes import payload_of
 from oriole.wire.coap import Block, CoapError, Code, Option, Options, Remedy, encode_tail, encode_uint
 from oriole.wire.coap.blocks import MAX_BLOCK_BYTES, MAX_EXPONENT
 from oriole.wire.coap.content_formats import content_format_of
@@ -19,15 +20,19 @@ class Representation:
 
     Attributes:
         message: the value.
-        content_format: its Content-Format, where its media type has a number.
+        payload: its bytes; a push comes in its envelope, without the lifetime: that is what Max-Age says.
+        content_format: its Content-Format, where its media type has a number; that of the envelope for a push.
     """
 
-    __slots__ = ("_etag", "content_format", "message")
+    __slots__ = ("_etag", "content_format", "message", "payload")
 
     def __init__(self, message: Message) -> None:
         header = message.header
         self.message = message
+        self.payload = message.payload if header is None else payload_of(message, None)
         media_type = header.content_type if header is not None else None
+        if self.payload is not message.payload:
+            media_type = "application/cbor"
         self.content_format = content_format_of(media_type) if media_type is not None else None
         self._etag = b""
 
@@ -35,7 +40,7 @@ class Representation:
     def etag(self) -> bytes:
         """A name for this value: made from its bytes, so that it is right after a restart and on another node too."""
         if not self._etag:
-            digest = blake2b(self.message.payload, digest_size=ETAG_BYTES)
+            digest = blake2b(self.payload, digest_size=ETAG_BYTES)
             digest.update(b"" if self.content_format is None else b"%d" % self.content_format)
             self._etag = digest.digest()
         return self._etag
@@ -61,12 +66,12 @@ class Representation:
     def notification(self, number: int, now: int) -> bytes:
         """Options and payload of a notification. Of a large value the first block; the client gets the others."""
         options = [(int(Option.OBSERVE), encode_uint(number)), *self.options(now)]
-        if len(self.message.payload) <= MAX_BLOCK_BYTES:
-            return encode_tail(options, self.message.payload)
+        if len(self.payload) <= MAX_BLOCK_BYTES:
+            return encode_tail(options, self.payload)
         return self._cut([(Option.ETAG, self.etag), *options], None)
 
     def _cut(self, options: Options, block: Block | None) -> bytes:
-        payload = self.message.payload
+        payload = self.payload
         size = len(payload)
         if block is None:
             if size <= MAX_BLOCK_BYTES:

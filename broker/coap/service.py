@@ -20,6 +20,7 @@ from broker.coap.topic_path import DATA, topic_of
 from broker.coap.uploads import Uploads
 from broker.core.channel import Channel
 from broker.core.message import Header, Message
+from broker.core.pushes import open_push
 from broker.core.questions import Action
 from broker.core.router import Router
 from broker.core.settlement import Reason
@@ -231,14 +232,14 @@ class CoapService:
             return
         tail = representation.content(block, extra, now)
         call.exchange.respond(Code.CONTENT, tail, now)
-        self._make_ready(call, message, tail)
+        self._make_ready(call, representation, tail)
 
-    def _make_ready(self, call: Call, message: Message, tail: bytes) -> None:
+    def _make_ready(self, call: Call, value: Representation, tail: bytes) -> None:
         """Keep the answer to a GET that says nothing but the path; that of an expiring value would count down."""
         request = call.request
         plain = all(number == Option.URI_PATH for number, _ in request.options) and not request.payload
-        if plain and not message.expires_at and len(message.payload) <= MAX_BLOCK_BYTES:
-            self._ready.put(encode_tail(request.options), call.topic, message, tail)
+        if plain and not value.message.expires_at and len(value.payload) <= MAX_BLOCK_BYTES:
+            self._ready.put(encode_tail(request.options), call.topic, value.message, tail)
 
     def _register(self, call: Call, now: int) -> Options:
         """Put a client on the list of observers: the Observe option that says so, or none if there are too many."""
@@ -285,7 +286,9 @@ class CoapService:
         if not payload:
             raise CoapError(Remedy.ANSWER, "a value is never empty: DELETE removes it", Code.BAD_REQUEST)
         code = Code.CREATED if self._retained.get(call.topic, now) is None else Code.CHANGED
-        self._route(call, Message(call.topic, payload, _qos(request), True, _header(request)), code, extra, now)
+        message = Message(call.topic, payload, _qos(request), True, _header(request))
+        open_push(message, now)
+        self._route(call, message, code, extra, now)
 
     def _delete(self, call: Call, now: int) -> None:
         """The topic has no value any more, and its observers hear so."""

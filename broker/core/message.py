@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MESSAGE_OVERHEAD_BYTES = 256
 """About what CPython spends on a message and its two byte strings, so that a million empty messages are not free."""
 
+PAIR_OVERHEAD_BYTES = 160
+"""The same for a user property: a tuple and two strings."""
+
 
 @dataclass(slots=True, frozen=True)
 class Header:
@@ -31,6 +34,13 @@ class Header:
     user_property: tuple[tuple[str, str], ...] = ()
     collapse_key: str | None = None
     node_path: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts, about: what a peer says of a message is held as long as the message."""
+        texts = (self.content_type, self.response_topic, self.correlation_data, self.collapse_key)
+        pairs = sum(len(name) + len(value) + PAIR_OVERHEAD_BYTES for name, value in self.user_property)
+        return pairs + sum(len(text) for text in texts if text is not None)
 
 
 class Message:
@@ -80,5 +90,8 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes that this message counts against queue and retained limits: topic and payload plus a flat overhead."""
-        return len(self.topic) + len(self.payload) + MESSAGE_OVERHEAD_BYTES
+        """Bytes that this message counts against queue and retained limits: topic, payload and header, and a flat
+        overhead.
+        """
+        size = len(self.topic) + len(self.payload) + MESSAGE_OVERHEAD_BYTES
+        return size if self.header is None else size + self.header.size

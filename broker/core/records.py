@@ -16,12 +16,14 @@ class Accepted:
     """A message was taken over: from now on it is owed to every persistent recipient and kept if it is retained.
 
     `publisher` and `packet_identifier` name the QoS 2 exchange it came in by ("" and 0 otherwise), so that a repeat
-    is recognised after a restart.
+    is recognised after a restart. `mark` is another node's number for it, (epoch, class, sequence), so that the mark is
+    recorded with the message and never without it; None from anybody else.
     """
 
     message: Message
     publisher: str = ""
     packet_identifier: int = 0
+    mark: tuple[str, str, int] | None = None
 
 
 @dataclass(slots=True, frozen=True)

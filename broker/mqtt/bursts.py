@@ -11,6 +11,7 @@ from struct import iter_unpack
 from typing import TYPE_CHECKING
 
 from broker.core.message import MESSAGE_OVERHEAD_BYTES, Message
+from broker.core.pushes import ENVELOPE
 from broker.core.routes import Route
 from broker.mqtt.acknowledgements import Acknowledgements
 from broker.mqtt.pieces import PUBACK, PUBCOMP, PUBREC, PUBREL
@@ -35,7 +36,7 @@ def take_publishes(
     route: Route,
     now: int,
 ) -> int:
-    """QoS 1 or 2 packets on one topic, of one length, without DUP, RETAIN and properties.
+    """QoS 1 or 2 packets on one topic, of one length, without DUP, RETAIN, properties and what may be an envelope.
 
     The first one begins at `position`, its `topic` ends at `after`, it ends at `stop`.
     """
@@ -59,7 +60,7 @@ def take_publishes(
     while True:
         tail = position + skip
         identifier = data[tail - 2 : tail]
-        if identifier == b"\0\0" or (empty and data[tail]):
+        if identifier == b"\0\0" or (data[tail] if empty else tail < stop and data[tail] == ENVELOPE[0]):
             break
         if received is not None:
             number = identifier[0] << 8 | identifier[1]

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
 from broker.core.pressure import HIGH_WATER_BYTES
+from broker.core.pushes import payload_of
 from broker.core.settlement import Outcome, Reason
 from broker.mqtt.pieces import PACKET_IDENTIFIERS
 from oriole.wire.mqtt import V5, Properties, encode_properties
 from oriole.wire.mqtt.fields import encode_variable_byte_integer
+from oriole.wire.user_properties import COLLAPSE_KEY
 
 if TYPE_CHECKING:
     from broker.mqtt.session import Session
 
 
-COLLAPSE_KEY = "oriole-collapse-key"
-"""The user property that carries the one header fact without a standard property (docs/push-envelope.md)."""
 NO_HEADER = Header()
 
 Delivery = tuple[Message, int, bool, tuple[int, ...]]
@@ -58,7 +58,7 @@ def message_properties(
 
 
 def own_user_properties(header: Header) -> list[tuple[str, str]]:
-    """What a header says that no standard property can carry."""
+    """What a header says in a field of its own that no standard property can carry."""
     return [] if header.collapse_key is None else [(COLLAPSE_KEY, header.collapse_key)]
 
 
@@ -246,6 +246,8 @@ class MqttForm:
         tail = message.payload
         if self.version == V5:
             tail = self.properties(message, identifiers, now) + tail
+        elif message.header is not None:
+            tail = payload_of(message, now)
         length = len(topic) + len(tail) + (4 if qos else 2)
         first = 0x30 | dup << 3 | qos << 1 | retain
         if length < 128:

@@ -138,7 +138,7 @@ def receive(
             return obstacle
         marks.take(*number)
         message.qos = stamp.qos or message.qos
-        service.engine.promises.records.append(Accepted(message, session.client_id))
+        service.engine.promises.records.append(Accepted(message, session.client_id, mark=number))
     return Arrival(connection, session, identifier, stamp, message, repeat)
 
 

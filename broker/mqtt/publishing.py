@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
+from broker.core.pushes import open_push
 from broker.mqtt import nodes
 from broker.mqtt.forms import read_header
 from oriole.link.uplink import Stamp
@@ -74,6 +75,8 @@ def read_publish(
     if topic not in session.router.routes.cached:  # every topic in there was checked before
         check_topic(topic)
     message = Message(topic, data[position:stop], qos, first & 1 == 1, header, session, expires_at)
+    if session.encoding.version != V5:
+        open_push(message, now)
     return message, identifier, stamp
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.channel import Channel
 from broker.core.message import Message
+from broker.core.pushes import open_push
 from broker.core.questions import Action, Admission, Permission, Verdict
 from broker.core.records import SessionEnded, SessionOpened
 from broker.core.router import Router
@@ -336,4 +337,7 @@ def will_message(will: Will, session: Session, now: int) -> Message:
     lifetime = will.properties.message_expiry_interval
     expires_at = 0 if lifetime is None else now + max(1, lifetime * 1000)
     header = read_header(will.properties)
-    return Message(will.topic, will.payload, will.qos, will.retain, header, session, expires_at)
+    message = Message(will.topic, will.payload, will.qos, will.retain, header, session, expires_at)
+    if session.encoding.version != V5:
+        open_push(message, now)
+    return message

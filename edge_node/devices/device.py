@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
+from broker.core.pushes import open_push
 from broker.core.router import Router
 from broker.core.settlement import Outcome
 from broker.core.settlement import Reason as Loss
@@ -185,6 +186,7 @@ class SerialDevice:
             return True
         qos = 1 if frame.sequence else 0
         message = Message(frame.topic.encode(), frame.payload, qos, frame.retain, origin=self)
+        open_push(message, now)
         route = router.routes.resolve(message.topic)
         obstacle = router.obstacle(message, route) if qos else None
         if obstacle is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.channel import Channel
 from broker.core.message import Message
+from broker.core.pushes import payload_of
 from broker.core.settlement import Reason as Loss
 from edge_node.devices.device import SerialDevice
 from oriole.link.serial import Acknowledged, Disconnected, Event, GatewayEndpoint, Greeted, QueueFull, Received
@@ -87,7 +88,7 @@ class Line:
 
     def deliver(self, message: Message, qos: int, retain: bool, now: int) -> int | None:
         """Send a message down; as GatewayEndpoint.deliver."""
-        number = self._endpoint.deliver(message.topic.decode(), message.payload, now, qos, retain)
+        number = self._endpoint.deliver(message.topic.decode(), payload_of(message, now), now, qos, retain)
         self._flush(now)
         return number
 

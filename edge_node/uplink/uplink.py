@@ -410,7 +410,8 @@ class Uplink:
             return
         if stamp.order and not event.retain:
             self._seen = stamp.order
-        promises.records.append(Accepted(message))
+        mark = (self.centre.epoch, "", stamp.order) if self.centre is not None and stamp.order else None
+        promises.records.append(Accepted(message, mark=mark))
         promises.made.append(Arrival(self, event, message, stamp.order))
 
     def take(self, message: Message, order: int, now: int) -> None:

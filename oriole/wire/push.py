@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
-from oriole.wire import cbor
+from oriole.wire import cbor, user_properties
+from oriole.wire.topics import TopicError, check_topic_name
 
 MAX_HEADER_BYTES: Final = 4096
 MAX_ID_BYTES: Final = 16
@@ -64,7 +65,8 @@ class Header:
         for name in ("collapse_key", "content_type", "sender"):
             text = getattr(self, name)
             _check(text is None or len(_utf8(text)) <= MAX_TEXT_BYTES, f"{name} has at most {MAX_TEXT_BYTES} bytes")
-        _check(self.reply_to is None or len(_utf8(self.reply_to)) <= 65_535, "reply_to is a topic")
+        if self.reply_to is not None:
+            _check_topic(self.reply_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,27 +179,18 @@ class MqttProperties:
     user_property: tuple[tuple[str, str], ...] = ()
 
 
-_ID: Final = "oriole-id"
-_PRIORITY: Final = "oriole-priority"
-_COLLAPSE_KEY: Final = "oriole-collapse-key"
-_CREATED: Final = "oriole-created"
-_SENDER: Final = "oriole-sender"
-_EXTRA: Final = "oriole-extra"
-_OURS: Final = (_ID, _PRIORITY, _COLLAPSE_KEY, _CREATED, _SENDER, _EXTRA)
-
-
 def to_mqtt(header: Header, others: tuple[tuple[str, str], ...] = ()) -> MqttProperties:
     """The header as properties; `others` are user properties that go along, unless they would pass for header facts.
 
     The interval is in whole seconds, rounded up: a push is not late because it changed its carrier.
     """
     ours = {
-        _ID: _to_text(header.id),
-        _PRIORITY: None if header.priority == Priority.NORMAL else str(int(header.priority)),
-        _COLLAPSE_KEY: header.collapse_key,
-        _CREATED: None if header.created_ms is None else str(header.created_ms),
-        _SENDER: header.sender,
-        _EXTRA: _to_text(cbor.encode(header.extra)) if header.extra else None,
+        user_properties.ID: _to_text(header.id),
+        user_properties.PRIORITY: None if header.priority == Priority.NORMAL else str(int(header.priority)),
+        user_properties.COLLAPSE_KEY: header.collapse_key,
+        user_properties.CREATED: None if header.created_ms is None else str(header.created_ms),
+        user_properties.SENDER: header.sender,
+        user_properties.EXTRA: _to_text(cbor.encode(header.extra)) if header.extra else None,
     }
     return MqttProperties(
         message_expiry_interval=None if header.lifetime_ms is None else -(-header.lifetime_ms // 1000),
@@ -206,7 +199,7 @@ def to_mqtt(header: Header, others: tuple[tuple[str, str], ...] = ()) -> MqttPro
         correlation_data=header.correlation,
         user_property=(
             *((name, value) for name, value in ours.items() if value is not None),
-            *(pair for pair in others if pair[0] not in _OURS),
+            *(pair for pair in others if pair[0] not in user_properties.PUSH),
         ),
     )
 
@@ -217,22 +210,22 @@ def from_mqtt(properties: MqttProperties) -> tuple[Header, tuple[tuple[str, str]
     EnvelopeError when they carry one (`oriole-id` is there) that is wrong.
     """
     given = dict(reversed(properties.user_property))  # of two with one name, the first
-    if _ID not in given:
+    if user_properties.ID not in given:
         return None
     expiry = properties.message_expiry_interval
     header = Header(
-        id=_from_text(given[_ID]),
+        id=_from_text(given[user_properties.ID]),
         lifetime_ms=None if expiry is None else expiry * 1000,
-        priority=_number(given[_PRIORITY]) if _PRIORITY in given else Priority.NORMAL,
-        collapse_key=given.get(_COLLAPSE_KEY),
-        created_ms=_number(given[_CREATED]) if _CREATED in given else None,
+        priority=_number(given[user_properties.PRIORITY]) if user_properties.PRIORITY in given else Priority.NORMAL,
+        collapse_key=given.get(user_properties.COLLAPSE_KEY),
+        created_ms=_number(given[user_properties.CREATED]) if user_properties.CREATED in given else None,
         content_type=properties.content_type,
-        sender=given.get(_SENDER),
+        sender=given.get(user_properties.SENDER),
         reply_to=properties.response_topic,
         correlation=properties.correlation_data,
-        extra=_extra(_decoded_map(_from_text(given[_EXTRA]))) if _EXTRA in given else {},
+        extra=_extra(_decoded_map(_from_text(given[user_properties.EXTRA]))) if user_properties.EXTRA in given else {},
     )
-    return header, tuple(pair for pair in properties.user_property if pair[0] not in _OURS)
+    return header, tuple(pair for pair in properties.user_property if pair[0] not in user_properties.PUSH)
 
 
 # ---- parts
@@ -244,10 +237,18 @@ def _check(condition: bool, text: str) -> None:
 
 
 def _utf8(text: str) -> bytes:
+    _check("\0" not in text, "no text has U+0000")  # MQTT could not carry it [MQTT-1.5.4-2]
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         raise EnvelopeError(f"no UTF-8: {error}") from error
+
+
+def _check_topic(text: str) -> None:
+    try:
+        check_topic_name(text)
+    except TopicError as error:
+        raise EnvelopeError(f"reply_to: {error}") from error
 
 
 def _header(labels: dict[Any, Any]) -> Header:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.broker.mqtt.harness import START
+from unit.broker.mqtt.harness import START, Bench
 
 from broker.core.engine import Engine
 from broker.core.message import Header, Message
 from broker.core.router import Router
 from broker.journal.memory import MemoryJournal
 from edge_node.cache import MOST_PER_TOPIC, HeldPushes
+from oriole.wire.mqtt import V311
+from oriole.wire.push import Envelope, encode
+from oriole.wire.push import Header as PushHeader
 
 
 def make(max_bytes: int = 1 << 20) -> HeldPushes:
@@ -103,3 +107,17 @@ def test_bytes_are_bounded_and_nothing_dead_or_unasked_comes_out(
         assert sum(message.size for message in answers) <= cache.bytes
         for message in answers:
             assert message.expires_at > now or (not message.expires_at and message.header is not None)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_3_1_1_client_s_envelope_asks_to_be_held(qos: int) -> None:
+    """Also where everybody who listens is a 3.1.1 client, and a plain packet would pass from one to the other."""
+    bench = Bench()
+    HeldPushes(bench.router)
+    reader = bench.subscriber("reader", "t", 1, V311)
+    payload = encode(Envelope(PushHeader(b"id", lifetime_ms=60_000), b"body"))
+    publisher = bench.member("p", V311)
+    publisher.publish("t", b"event", qos)
+    publisher.publish("t", payload, qos)
+    assert reader.payloads() == [b"event", payload]
+    assert bench.subscriber("late", "t", 1, V311).payloads() == [payload]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from unit.broker.mqtt.harness import Bench, Client, LateJournal
 
+from broker.core.records import Accepted
 from broker.core.settlement import Reason
+from broker.journal.memory import MemoryJournal
 from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp
 from oriole.wire.mqtt import V5, Disconnect, PubAck, Publish, PubRec, PubRel, ReasonCode, Subscribe, Subscription
 
 
-def make(journal: LateJournal | None = None, **limits: int) -> Bench:
+def make(journal: LateJournal | MemoryJournal | None = None, **limits: int) -> Bench:
     bench = Bench(journal, **limits)
     bench.service.name, bench.service.epoch = "centre", "epoch-of-centre"
     return bench
@@ -60,6 +62,16 @@ def test_a_number_is_routed_once_whatever_became_of_its_acknowledgement() -> Non
     assert answer(edge) == (ReasonCode.SUCCESS, 0)
     send(edge, 2, b"y")
     assert listener.payloads() == [b"x", b"y"]
+
+
+def test_a_number_is_recorded_with_its_message() -> None:
+    journal = MemoryJournal(keep=True)
+    bench = make(journal)
+    edge = node(bench)
+    send(edge, 1)
+    send(edge, 1)
+    accepted = [record for _, batch in journal.replay(0) for record in batch if isinstance(record, Accepted)]
+    assert [record.mark for record in accepted] == [("e", "normal", 1)]
 
 
 def test_the_same_number_of_another_epoch_is_new() -> None:

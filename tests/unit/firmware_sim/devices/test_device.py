@@ -183,13 +183,16 @@ def test_the_beat_is_even_and_ends_when_quiet() -> None:
     assert len(relay.port.published) == said
 
 
-def test_one_seed_is_one_life() -> None:
+@pytest.mark.parametrize("kind", [Thermostat, Remote])
+def test_one_seed_is_one_life(kind: type[Device]) -> None:
+    targets = tuple(Target(f"home/{number}/set", Thermostat) for number in range(4))
+
     def life(seed: int) -> list[tuple[str, Values, int, bool]]:
-        thermostat = bench(Thermostat, every_s=1.0, seed=seed)
-        thermostat.device.connected(resumed=False)
-        thermostat.device.run()
-        thermostat.clock.pass_(30)
-        return thermostat.port.published
+        device = bench(kind, every_s=1.0, seed=seed, targets=targets)
+        device.device.connected(resumed=False)
+        device.device.run()
+        device.clock.pass_(30)
+        return device.port.published
 
     assert life(1) == life(1)
     assert life(1) != life(2)
