@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from broker.core.backlog import Backlog
 from broker.core.engine import Engine
 from broker.core.message import Message
 from broker.core.records import Accepted
@@ -50,10 +51,11 @@ class Router:
         memories: asked after the retained store for each new subscription.
         arbiter: told of each retained publish, where set.
         order: number of the last message routed with QoS > 0 or as retained state.
+        backlog: messages taken over and not yet routed.
         full_sinks: how many sinks have `full` set: while it is 0, no publish looks for one.
     """
 
-    __slots__ = ("arbiter", "engine", "full_sinks", "interest", "memories", "order", "retained", "routes")
+    __slots__ = ("arbiter", "backlog", "engine", "full_sinks", "interest", "memories", "order", "retained", "routes")
 
     def __init__(self, engine: Engine, retained: Retained | None = None) -> None:
         self.engine = engine
@@ -64,6 +66,7 @@ class Router:
         self.memories: list[Memory] = []
         self.order = 0
         self.full_sinks = 0
+        self.backlog = Backlog()
 
     def subscribe(self, filter: bytes, sink: Sink, form: Form, now: int) -> bool:
         """Subscribe `sink` to a valid filter or change its form. True if it is new."""

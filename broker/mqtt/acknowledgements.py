@@ -51,12 +51,15 @@ class Acknowledgements:
 
     def receive(self, messages: Sequence[Message], identifiers: Sequence[bytes]) -> None:
         """Take over QoS 2 messages: to be recorded, routed, and acknowledged by PUBREC."""
-        records = self.session.router.engine.promises.records
+        router = self.session.router
+        records = router.engine.promises.records
+        backlog = router.backlog
         publisher = self.session.client_id
         for message, identifier in zip(messages, identifiers, strict=True):
             number = identifier[0] << 8 | identifier[1]
             records.append(Accepted(message, publisher, number))
             self.received.append((number, message))
+            backlog.add(message)
         self.add(PUBREC, identifiers)
 
     def kept(self, now: int) -> None:
@@ -72,6 +75,8 @@ class Acknowledgements:
 
     def _route(self, now: int) -> None:
         router = self.session.router
+        for _, message in self.received:
+            router.backlog.remove(message)
         for (topic, retain), group in groupby((message for _, message in self.received), _topic_and_retain):
             messages = list(group)
             if retain:
@@ -83,7 +88,8 @@ class Acknowledgements:
     def broken(self, now: int) -> None:
         """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close."""
         received = self.session.received
-        for identifier, _ in self.received:
+        for identifier, message in self.received:
+            self.session.router.backlog.remove(message)
             if received is not None:
                 received.pop(identifier, None)
         if self.connection.session is self.session:

@@ -52,7 +52,13 @@ def take_publishes(
     size = stop - position
     # Room is looked for once, above: so no more together than a queue may hold beyond its limit (`Session.enqueue`).
     limits = session.limits
-    most = min(limits.max_queue_messages, limits.max_queue_bytes // (size + MESSAGE_OVERHEAD_BYTES))
+    backlog = router.backlog
+    most = min(
+        limits.max_queue_messages - backlog.messages,
+        (limits.max_queue_bytes - backlog.bytes) // (size + MESSAGE_OVERHEAD_BYTES),
+    )
+    if most <= 0 and qos == 2:
+        return position
     end = min(len(data), position + size * max(most, 1))
     received = session.received_identifiers() if qos == 2 else None
     messages: list[Message] = []

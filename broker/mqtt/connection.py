@@ -268,6 +268,8 @@ class Connection:
             if len(received) >= session.limits.receive_maximum and self.version == V5:
                 raise ProtocolError("more than Receive Maximum", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
         router = session.router
+        if received is not None:
+            self._await_backlog(session)
         route = router.routes.resolve(message.topic)
         obstacle = router.obstacle(message, route)
         if obstacle is not None:
@@ -281,6 +283,7 @@ class Connection:
 
     def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int) -> None:
         """A message of another node, which knows by its number whether it was here before."""
+        self._await_backlog(session)
         route = session.router.routes.resolve(message.topic)
         arrival = nodes.receive(self, session, message, stamp, identifier, route)
         if isinstance(arrival, nodes.Arrival):
@@ -288,6 +291,14 @@ class Connection:
             session.router.engine.promises.made.append(arrival)
         else:
             self._obstructed(session, 1, identifier, arrival)
+
+    def _await_backlog(self, session: Session) -> None:
+        """Stop here until there is less to be routed, if it is as much as a queue holds beyond its limit."""
+        backlog, limits = session.router.backlog, session.limits
+        if backlog.messages >= limits.max_queue_messages or backlog.bytes >= limits.max_queue_bytes:
+            self._hand_over_promises()
+            backlog.wait(self.channel, self.service.engine.promises)
+            raise _StoppedError
 
     def _hand_over_promises(self) -> None:
         """What this read promised now waits for the end of the turn, even if the read ended in an error."""

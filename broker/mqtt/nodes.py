@@ -85,6 +85,7 @@ class Arrival:
         """Route it, unless it is a repeat, and acknowledge."""
         message = self.message
         if not self.repeat:
+            self.session.router.backlog.remove(message)
             self.session.router.publish(message, now)
         order = self._order(now) if message.retain else 0
         if self.connection.session is self.session:
@@ -106,6 +107,8 @@ class Arrival:
     def broken(self, now: int) -> None:
         """It was not recorded: the repeat is new."""
         peer = self.session.node
+        if not self.repeat:
+            self.session.router.backlog.remove(self.message)
         if peer is not None and not self.repeat:
             self.session.service.marks.withdraw(peer.epoch, self.stamp.traffic_class, self.stamp.sequence)
         if self.connection.session is self.session:
@@ -137,6 +140,7 @@ def receive(
             marks.refuse(*number)
             return obstacle
         marks.take(*number)
+        session.router.backlog.add(message)
         message.qos = stamp.qos or message.qos
         service.engine.promises.records.append(Accepted(message, session.client_id, mark=number))
     return Arrival(connection, session, identifier, stamp, message, repeat)

@@ -156,8 +156,9 @@ class Session:
     def enqueue(self, delivery: Delivery, now: int) -> None:
         """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told.
 
-        What was acknowledged before (a QoS 2 message routed after its commit, one from the centre) still comes then:
-        there is room for as much again, and what goes beyond that is lost, counted and named.
+        What was taken over before (a QoS 2 message, one from another node, routed after their commit) still comes then:
+        there is room for as much again, which is as much as `Backlog` lets in. What the centre sends goes beyond that
+        at an edge; it is lost, counted and named.
         """
         if self.queue is None:
             self.queue = deque()
@@ -171,7 +172,8 @@ class Session:
 
     def _overflows(self) -> bool:
         limits = self.limits
-        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
+        most_bytes = 2 * limits.max_queue_bytes + limits.max_packet_bytes  # the limit may be passed by one message
+        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= most_bytes
 
     def pump(self, now: int) -> None:
         """Send what the window has room for: repeats first, then the queue."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.broker.mqtt.harness import Bench, Client
+from unit.broker.mqtt.harness import Bench, Client, LateJournal
 
 from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES, PATIENCE_MS
 from broker.core.settlement import Reason
@@ -16,7 +16,10 @@ from oriole.wire.mqtt import (
     Disconnect,
     PingReq,
     PubAck,
+    PubComp,
     Publish,
+    PubRec,
+    PubRel,
     ReasonCode,
     Subscribe,
     Subscription,
@@ -302,3 +305,52 @@ def test_messages_too_large_for_a_client_do_not_block_those_behind_them() -> Non
     publisher.publish("t", b"small", 1)
     assert reader.payloads() == [b"small"]
     assert bench.engine.settlement.dropped == {Reason.TOO_LARGE: 8}
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+@pytest.mark.parametrize("late", [False, True], ids=["memory", "late journal"])
+@pytest.mark.parametrize("size", [1, 700], ids=["by number", "by bytes"])
+def test_many_qos_2_publishers_in_one_turn_lose_nothing_that_was_acknowledged(
+    version: int, late: bool, size: int
+) -> None:
+    """Each of them finds room when it asks; together they have more than the queue holds twice."""
+    bench = Bench(
+        LateJournal() if late else None, max_queue_messages=10, max_queue_bytes=10_000, max_packet_bytes=2_000
+    )
+    reader = bench.member("reader", **KEPT)
+    reader.send(Subscribe(1, [Subscription("t", 2)]))
+    if late:
+        bench.commit()
+    reader.lose()
+    publishers = [bench.member(f"p{number}", version) for number in range(12)]
+    for number, publisher in enumerate(publishers):
+        payloads = [b"%d/%d" % (number, index) + bytes(size) for index in range(5)]
+        packets = [Publish(b"t", payload, 2, packet_identifier=at) for at, payload in enumerate(payloads, 1)]
+        publisher.channel.feed(b"".join(encode(packet, version) for packet in packets))  # read in one turn
+    bench.turn()
+    acknowledged = 0
+    for _ in range(30):
+        if late:
+            bench.commit()
+        for publisher in publishers:
+            answers = publisher.take()
+            acknowledged += sum(isinstance(packet, PubRec) and packet.reason_code < 0x80 for packet in answers)
+    reader = bench.join("reader", clean_start=False, **KEPT)
+    received: list[bytes] = []
+    for _ in range(200):
+        if late:
+            bench.commit()
+        packets = [packet for packet in reader.take() if isinstance(packet, Publish | PubRel)]
+        received += [packet.payload for packet in packets if isinstance(packet, Publish)]
+        for packet in packets:
+            identifier = packet.packet_identifier
+            reader.send(PubRec(identifier) if isinstance(packet, Publish) else PubComp(identifier))
+        acknowledged += sum(
+            isinstance(packet, PubRec) and packet.reason_code < 0x80
+            for publisher in publishers
+            for packet in publisher.take()
+        )
+    assert bench.engine.settlement.dropped.get(Reason.QUEUE_FULL, 0) == 0
+    assert len(received) == len(set(received)) == acknowledged >= 10
+    assert (bench.router.backlog.messages, bench.router.backlog.bytes) == (0, 0)
+    assert_at_rest(bench)
