@@ -22,7 +22,7 @@ from broker.core.settlement import Reason
 from broker.core.sink import Sink
 from broker.mqtt import nodes, subscribing
 from broker.mqtt.acknowledgements import Acknowledgements
-from broker.mqtt.bursts import take_acknowledgements, take_publishes
+from broker.mqtt.bursts import end_of_pings, take_acknowledgements, take_publishes
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL
 from broker.mqtt.publishing import read_publish
 from broker.mqtt.session import MOST_PERMISSIONS
@@ -224,11 +224,15 @@ class Connection:
                 if kind == 3:
                     self._publish(session, first, data, body, stop, now)
                 elif length == 2 and first in FOUR_BYTE_PACKETS:
-                    taken = take_acknowledgements(session, self._promise(session), data, position)
-                    if taken != position:
-                        position = taken
-                        continue
+                    if data.startswith(data[position:body], stop):
+                        taken = take_acknowledgements(session, self._promise(session), data, position)
+                        if taken != position:
+                            position = taken
+                            continue
                     self._progress(session, first, data[body] << 8 | data[body + 1], 0, now)
+                elif first == 0xC0 and stop == position + 2:
+                    stop = end_of_pings(data, stop)
+                    self.channel.send(PINGRESP * ((stop - position) // 2))
                 else:
                     self._packet(session, first, data[body:stop], now)
             except _StoppedError:

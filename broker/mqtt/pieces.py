@@ -8,4 +8,5 @@ PUBREC = b"\x50\x02"
 PUBREL = b"\x62\x02"
 PUBCOMP = b"\x70\x02"
 
+PINGREQ = b"\xc0\x00"
 PINGRESP = b"\xd0\x00"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.broker.mqtt.harness import Bench, Client
 
 from broker.core.message import Message
+from broker.mqtt.pieces import PINGREQ
 from oriole.wire.mqtt import (
     V5,
     V311,
@@ -162,3 +164,17 @@ def test_a_length_that_is_longer_than_needed() -> None:
         else:
             assert reader.channel.sent == plain
         assert publisher.closed == (version == V5)
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+@pytest.mark.parametrize("count", [1, 2, 31, 33, 1023, 1057, 5000])
+def test_every_ping_in_a_row_is_answered(version: int, count: int) -> None:
+    bench = Bench()
+    client = bench.member("a", version)
+    client.send(PINGREQ * count + encode(Publish(b"t", b"x", 1, packet_identifier=1), version) + PINGREQ * count)
+    answers = [type(packet).__name__ for packet in client.take()]
+    assert sorted(answers) == ["PingResp"] * (2 * count) + ["PubAck"]
+    client.send(PINGREQ * count + PINGREQ[:1])
+    client.send(PINGREQ[1:] + b"\xc1\0")
+    assert len(client.take()) == count + (2 if version == V5 else 1)
+    assert client.closed
