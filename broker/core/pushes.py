@@ -48,7 +48,7 @@ def open_push(message: Message, now: int) -> None:
     )
     lifetime = envelope.header.lifetime_ms
     if lifetime is not None:
-        message.expires_at = now + max(1, lifetime)
+        message.expires_at = now + lifetime
 
 
 def is_push(message: Message) -> bool:

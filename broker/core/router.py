@@ -115,8 +115,11 @@ class Router:
         """Keep `message` if it is retained, and hand it to everyone on its route.
 
         The caller has asked `obstacle` for a message that it will acknowledge. A QoS 2 message, recorded when it was
-        received, is not recorded twice.
+        received, is not recorded twice. One whose lifetime is over goes nowhere.
         """
+        if message.expires_at and message.expires_at <= now:
+            self.engine.settlement.expired += 1
+            return
         if message.retain or message.qos:
             self.order += 1
             message.order = self.order

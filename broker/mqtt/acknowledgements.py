@@ -79,7 +79,7 @@ class Acknowledgements:
             router.backlog.remove(message)
         for (topic, retain), group in groupby((message for _, message in self.received), _topic_and_retain):
             messages = list(group)
-            if retain:
+            if retain or any(message.expires_at for message in messages):
                 for message in messages:
                     router.publish(message, now)
             else:

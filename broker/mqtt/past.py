@@ -44,6 +44,12 @@ class Past:
         """A subscription was acknowledged: what its filter matches is to be sent, with RETAIN set [MQTT-3.3.1-8]."""
         self._waiting[filter] = None
 
+    @property
+    def unfinished(self) -> list[bytes]:
+        """Filters that are not gone through to their end; the first of them is begun anew where this is taken up."""
+        begun = [] if not self._filter or self._filter in self._waiting else [self._filter]
+        return begun + list(self._waiting)
+
     def go_on(self, now: int) -> None:
         """Hand over the next portion, and see to it that the rest follows."""
         at = self.due(now)

@@ -65,7 +65,7 @@ def read_publish(
                 header, stamp = nodes.read_stamped(session, properties)
             lifetime = properties.message_expiry_interval
             if lifetime is not None:
-                expires_at = now + max(1, lifetime * 1000)
+                expires_at = now + lifetime * 1000
         else:
             position += 1
         if not topic:

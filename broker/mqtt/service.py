@@ -335,7 +335,7 @@ class MqttService:
 def will_message(will: Will, session: Session, now: int) -> Message:
     """A will as the message that it becomes now; its lifetime begins with its publication (3.1.3.2.4)."""
     lifetime = will.properties.message_expiry_interval
-    expires_at = 0 if lifetime is None else now + max(1, lifetime * 1000)
+    expires_at = 0 if lifetime is None else now + lifetime * 1000
     header = read_header(will.properties)
     message = Message(will.topic, will.payload, will.qos, will.retain, header, session, expires_at)
     if session.encoding.version != V5:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
 from broker.mqtt.forms import Delivery
+from broker.mqtt.past import Past
 from broker.mqtt.session import NEVER, Session, Subscription
 from oriole.wire.mqtt import PacketType, Will, decode_properties, encode_properties
 
@@ -80,7 +81,9 @@ class WillState:
 
 @dataclass(slots=True, frozen=True)
 class SessionState:
-    """A session, as if its connection ended now. `expires_in_ms` is None for never."""
+    """A session, as if its connection ended now. `expires_in_ms` is None for never; `past` are the filters whose
+    retained messages it has not got yet, or not all of them.
+    """
 
     client_id: str
     username: str | None
@@ -92,6 +95,7 @@ class SessionState:
     received: list[int]
     subscriptions: list[SubscriptionState]
     will: WillState | None
+    past: list[bytes]
 
 
 def export(session: Session, now: int) -> SessionState:
@@ -115,6 +119,7 @@ def export(session: Session, now: int) -> SessionState:
             for filter, s in session.subscriptions.items()
         ],
         None if session.will is None else _export_will(session.will, session, now),
+        [] if session.past is None else session.past.unfinished,
     )
 
 
@@ -142,6 +147,10 @@ def restore(service: MqttService, state: SessionState, now: int) -> Session:
         session.queue = deque()
         for waiting in state.queue:
             session.enqueue(_restore_delivery(waiting, now), now)
+    if state.past:
+        session.past = Past(session)
+        for filter in state.past:
+            session.past.add(filter)
     _restore_deadlines(session, state, now)
     return session
 

@@ -402,7 +402,7 @@ class Uplink:
             event.retain,
             read_header(properties, stamp.path),
             self,
-            0 if lifetime is None else now + max(1, lifetime * 1000),
+            0 if lifetime is None else now + lifetime * 1000,
         )
         message.replayed = replayed
         if not event.qos:

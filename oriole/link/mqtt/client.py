@@ -53,6 +53,7 @@ from oriole.wire.mqtt import (
     Unsubscribe,
     decode,
     encode,
+    read_header,
 )
 from oriole.wire.mqtt.reason_codes import REASON_CODES
 from oriole.wire.topics import check_topic_name
@@ -249,7 +250,8 @@ class Client:
         if not qos:
             self._write(packet, now)
             return None
-        self._outbox.add(identifier, packet)
+        lifetime = properties.message_expiry_interval if properties is not None else None
+        self._outbox.add(identifier, packet, None if lifetime is None else now + 1000 * lifetime)
         if self.state is State.CONNECTED:
             self._send_waiting([], now)
         return identifier
@@ -464,10 +466,22 @@ class Client:
             identifier, packet = waiting
             refusal = excluded(packet, self._connack)  # published before this server said what it takes
             if refusal is None:
-                self._write(packet, now)
+                self._write(self._aged(identifier, packet, now), now)
             else:
                 outbox.settle(identifier)
                 self._published(Published(identifier, refusal), events)
+
+    def _aged(self, identifier: int, packet: bytes, now: int) -> bytes:
+        """A PUBLISH with what remains of its lifetime: it may have waited for a window, or for a connection."""
+        expires_at = self._outbox.expires_at(identifier)
+        header = read_header(packet, 0) if expires_at is not None else None
+        if expires_at is None or header is None or self.config.version != V5:
+            return packet
+        first, start, end = header
+        publish = decode(first, packet[start:end], self.config.version)
+        assert isinstance(publish, Publish)
+        publish.properties.message_expiry_interval = max(0, -(-(expires_at - now) // 1000))
+        return encode(publish, self.config.version)
 
     def _send_due(self, now: int) -> None:
         if self.state is not State.CONNECTED:

@@ -15,7 +15,7 @@ class QueueFull(Exception):  # noqa: N818 - a state, not a mistake
 class Outbox:
     """Messages in publishing order. A message waits -> is sent -> (QoS 2: is released) -> is gone."""
 
-    __slots__ = ("_released", "_sent", "_waiting", "held_bytes", "max_held_bytes", "window")
+    __slots__ = ("_lifetimes", "_released", "_sent", "_waiting", "held_bytes", "max_held_bytes", "window")
 
     def __init__(self, max_held_bytes: int) -> None:
         self.max_held_bytes = max_held_bytes
@@ -24,14 +24,17 @@ class Outbox:
         """Sent and released messages at most: the server's receive maximum, or less."""
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._sent: dict[int, bytes] = {}
+        self._lifetimes: dict[int, int] = {}
         self._released: dict[int, None] = {}  # PUBREC has come, PUBCOMP has not; in the order of the PUBRECs
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._sent) + len(self._released)
 
-    def add(self, packet_identifier: int, packet: bytes) -> None:
-        """A new PUBLISH; the caller has asked `has_room`."""
+    def add(self, packet_identifier: int, packet: bytes, expires_at: int | None = None) -> None:
+        """A new PUBLISH, worth nothing after `expires_at` milliseconds; the caller has asked `has_room`."""
         self.held_bytes += len(packet)
+        if expires_at is not None:
+            self._lifetimes[packet_identifier] = expires_at
         self._waiting.append((packet_identifier, packet))
 
     def has_room(self, size: int) -> bool:
@@ -46,6 +49,10 @@ class Outbox:
         self._sent[identifier] = packet
         return identifier, packet
 
+    def expires_at(self, packet_identifier: int) -> int | None:
+        """When a message that waits or is sent is worth nothing any more; None for never."""
+        return self._lifetimes.get(packet_identifier)
+
     def qos_of_sent(self, packet_identifier: int) -> int:
         """The QoS of a sent message that waits for PUBACK or PUBREC; 0 when there is none."""
         packet = self._sent.get(packet_identifier)
@@ -54,6 +61,7 @@ class Outbox:
     def settle(self, packet_identifier: int) -> None:
         """A sent message is acknowledged or refused, and gone."""
         self.held_bytes -= len(self._sent.pop(packet_identifier))
+        self._lifetimes.pop(packet_identifier, None)
 
     def release(self, packet_identifier: int) -> None:
         """The server has the QoS 2 message: only PUBREL is left of it. [MQTT-4.3.3-6]"""

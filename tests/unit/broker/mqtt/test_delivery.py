@@ -324,3 +324,29 @@ def test_each_delivery_ends_exactly_once() -> None:
         "dropped: offline": 1,
         "dropped: session ended": 1,
     }
+
+
+@pytest.mark.parametrize("retain", [False, True])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_a_message_whose_lifetime_is_over_is_acknowledged_and_goes_nowhere(qos: int, retain: bool) -> None:
+    bench = Bench()
+    reader = bench.subscriber("r", "t", 2)
+    publisher = bench.member("p")
+    publisher.publish("t", b"x", qos, retain, message_expiry_interval=0)
+    assert [type(packet) for packet in publisher.take()] == [[], [PubAck], [PubRec]][qos]
+    publisher.publish("t", b"y", 0)
+    assert reader.payloads() == [b"y"]
+    assert bench.router.retained.get(b"t", bench.now) is None
+    assert bench.engine.settlement.expired == 1
+
+
+def test_what_a_publisher_says_of_a_message_counts_as_its_size() -> None:
+    """Or a queue's limit in bytes would be none: properties may be as long as a packet."""
+    bench = Bench(max_queue_bytes=20_000)
+    reader = bench.subscriber("r", "t", 1, **KEPT)
+    reader.lose()
+    publisher = bench.member("p")
+    for _ in range(5):
+        publisher.publish("t", b"x", 1, user_property=[("k", "v" * 1000)] * 8)
+    codes = [packet.reason_code for packet in publisher.take() if isinstance(packet, PubAck)]
+    assert codes == [ReasonCode.SUCCESS] * 3 + [ReasonCode.QUOTA_EXCEEDED] * 2

@@ -8,6 +8,7 @@ from unit.broker.mqtt.harness import Bench, Client
 from broker.core.message import Message
 from broker.core.pressure import LOW_WATER_BYTES
 from broker.mqtt.past import PORTION
+from broker.mqtt.state import export, restore
 from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp
 from oriole.wire.mqtt import V5, V311, PubAck, Publish, ReasonCode, Subscribe, Subscription, Unsubscribe
 
@@ -132,3 +133,16 @@ def test_a_node_is_told_the_end_behind_all_values_with_the_order_at_which_they_b
     assert len(ends) == 1
     assert {packet.topic for packet in heard[: ends[0]]} >= {b"r/%d" % number for number in range(COUNT)}
     assert Stamp.read(heard[ends[0]].properties.user_property).order == before
+
+
+def test_what_is_left_of_it_moves_with_the_session() -> None:
+    bench, there = full_bench(), full_bench()
+    client = bench.subscriber("late", "r/#", 1, session_expiry_interval=60)
+    client.subscribe("other", 1)
+    state = export(client.session, bench.now)
+    assert state.past == [b"r/#", b"other"]
+    restore(there.service, state, there.now)
+    moved = there.join("late", clean_start=False, session_expiry_interval=60)
+    heard = everything(there, moved)
+    assert set(heard) == {b"r/%d" % number for number in range(COUNT)}
+    assert there.service.sessions["late"].past is None

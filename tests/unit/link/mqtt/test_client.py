@@ -172,7 +172,8 @@ def test_messages_wait_for_a_connection_and_for_the_window() -> None:
 
 
 def test_a_released_message_still_fills_the_window() -> None:
-    client = connected(connack=ConnAck(properties=Properties(receive_maximum=1)))
+    connack = ConnAck(properties=Properties(receive_maximum=1))
+    client = connected(connack=connack, session_expiry_interval=60)
     client.publish("a", b"", 2, now=NOW)
     client.publish("a", b"", 1, now=NOW)
     receive(client, PubRec(1))
@@ -479,3 +480,24 @@ def test_identifiers_run_out_and_come_back() -> None:
         client.publish(b"a", b"", 1, now=NOW)
     receive(client, PubAck(500))
     assert client.publish(b"a", b"", 1, now=NOW) == 500
+
+
+@pytest.mark.parametrize(
+    ("session_present", "late_ms", "remains"), [(True, 0, 30), (True, 9_001, 21), (False, 60_000, 0)]
+)
+def test_a_lifetime_counts_down_while_a_message_waits(session_present: bool, late_ms: int, remains: int) -> None:
+    """For a window, or on the way when the link was cut [MQTT-3.3.2-6]: it is not worth more for having waited."""
+    connack = ConnAck(properties=Properties(receive_maximum=1))
+    client = connected(connack=connack, session_expiry_interval=60)
+    lives = Properties(message_expiry_interval=30, content_type="text/plain")
+    for topic in ("sent", "waiting"):
+        client.publish(topic, b"x", 1, properties=lives, now=NOW)
+    client.publish("lasting", b"x", 1, now=NOW)
+    client.outgoing()
+    reconnect(client, session_present, NOW + late_ms)
+    packets = [packet for packet in written(client) if isinstance(packet, Publish)]
+    assert [packet.properties.message_expiry_interval for packet in packets] == [remains, remains, None]
+    assert packets[0].dup is session_present
+    for packet in packets:
+        receive(client, PubAck(packet.packet_identifier))
+    assert (len(client._outbox), client._outbox._lifetimes) == (0, {})
