@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -83,7 +84,25 @@ class Node:
             try:
                 self.addresses += listener.open()
             except OSError as error:
-                raise ListenError(f"cannot listen on {endpoint}: {error.strerror or error}") from error
+                hint = "; another program listens there: stop it, or choose another port with --listen"
+                reason = f"{error.strerror or error}{hint if error.errno == errno.EADDRINUSE else ''}"
+                raise ListenError(f"cannot listen on {endpoint}: {reason}") from error
+        self._warn_of_closed_doors()
+
+    def _warn_of_closed_doors(self) -> None:
+        """Say so where a listener can be reached from outside and lets nobody in from there."""
+        if self.config.allow_anonymous:
+            return
+        for endpoint in self.addresses:
+            if endpoint.is_loopback:
+                continue
+            if endpoint.scheme == "coap":
+                closed = "CoAP clients have no names: only those on this machine are let in; see allow_anonymous"
+            elif not self.config.users:
+                closed = "only clients on this machine are let in: name `users`, or see allow_anonymous"
+            else:
+                continue
+            Log("node").warning(closed, listener=endpoint)
 
     def _listener(self, endpoint: Listener) -> TcpListener | UdpListener:
         if endpoint.scheme == "coap":

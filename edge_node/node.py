@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from broker.listeners.loop import Loop
 from broker.node import Node
@@ -15,12 +16,34 @@ from oriole.data_dir import DataDir
 from oriole.link.mqtt import Client, ClientConfig
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting
 from oriole.logging import Log
+from oriole.urls import Endpoint
 from oriole.wire.mqtt import Properties
 
 SESSION_AT_CENTRE_S = 7 * 86_400
 """How long the centre keeps what is for us: a week offline."""
 KEEP_ALIVE_S = 4
 """After so much silence the centre is asked for a sign of life: 30 bytes, and the way there is known to be open."""
+
+
+class Teller:
+    """Tells people what happens to the uplink; what they must see to as a warning, once for as long as it stays so."""
+
+    __slots__ = ("_centre", "_log", "_warned")
+
+    def __init__(self, uplink: Sequence[Endpoint]) -> None:
+        self._centre = " ".join(map(str, uplink))
+        self._log = Log("uplink")
+        self._warned = ""
+
+    def __call__(self, event: str, serious: bool) -> None:
+        if event == self._warned:
+            return
+        if serious:
+            self._warned = event
+            self._log.warning(event, centre=self._centre)
+        elif not self._warned or event.startswith("connected"):
+            self._warned = ""
+            self._log.info(event)
 
 
 class EdgeNode(Node):
@@ -60,8 +83,7 @@ class EdgeNode(Node):
             max_held_bytes=2 * self.edge.max_uplink_queue_bytes,
             manual_acknowledgement=True,
         )
-        log = Log("uplink")
         self.uplink = Uplink(
-            self.router, Client(config), greeting, self.edge.max_uplink_queue_bytes, lambda event: log.info(event)
+            self.router, Client(config), greeting, self.edge.max_uplink_queue_bytes, Teller(self.edge.uplink)
         )
         return UplinkConnection(self.host, self.uplink, self.edge.uplink)

@@ -5,10 +5,11 @@ names a `metavar` is also an option of the command line. docs/configuration.md i
 """
 
 import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +21,20 @@ __all__ = ["BrokerConfig", "ConfigError", "EdgeConfig", "Limits", "from_command_
 
 Count = Annotated[int, Meta(ge=1)]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class NodeName(str):
+    """What a node is called: in topics, client identifiers and logs."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+            allowed = "a name has up to 64 letters, digits, `.`, `_`, `-`, the first of them a letter or digit"
+            raise ValueError(f"{text!r}: {allowed}")
+        return cls(text)
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,12 +90,17 @@ class ProgramConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     allow_anonymous: Annotated[
         bool,
         Meta(
-            description="Let clients in without a name on every listener, not only on loopback.", extra={"metavar": ""}
+            description="Let in clients without a name from anywhere; by default only those on this machine. "
+            "CoAP clients have no names yet, so from elsewhere they need this.",
+            extra={"metavar": ""},
         ),
     ] = False
     users: Annotated[
         dict[str, str],
-        Meta(description="Names and passwords of clients. Plain text for now: keep the file readable by Oriole alone."),
+        Meta(
+            description="Names and passwords of MQTT clients from elsewhere; who is on this machine needs none, so let "
+            "no proxy here bring in others. Plain text for now: keep the file readable by Oriole alone."
+        ),
     ] = {}
     limits: Annotated[Limits, Meta(description="What peers may use.")] = Limits()
     log_level: Annotated[
@@ -91,18 +111,23 @@ class ProgramConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class BrokerConfig(ProgramConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`oriole broker`."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a broker that nobody could reach."""
+        if not self.listen:
+            raise ValueError("`listen` names no address: nobody could reach this broker")
+
 
 class EdgeConfig(ProgramConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`oriole edge`."""
 
     name: Annotated[
-        str,
+        NodeName,
         Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-            description="Name of this edge, unique below its broker: up to 64 letters, digits, `.`, `_`, `-`.",
+            description="Name of this edge, unique below its broker: up to 64 letters, digits, `.`, `_`, `-`, "
+            "beginning with a letter or digit.",
             extra={"metavar": "NAME"},
         ),
-    ] = "edge"
+    ] = NodeName("edge")
     uplink: Annotated[
         tuple[Uplink, ...],
         Meta(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import Meta, Struct
 
-from oriole.config import BrokerConfig, EdgeConfig, Key, keys
+from oriole.config import BrokerConfig, EdgeConfig, Key, NodeName, keys
 from oriole.urls import Listener, SerialPort, Uplink
 
 _INTRODUCTION = """\
@@ -17,7 +17,15 @@ is not known is refused by name and line. The command line overrides the file, a
 file's. Sizes are in bytes, times in seconds. Examples: `deploy/`.
 """
 
-_WORDS = {bool: "true or false", int: "whole number", str: "text", Listener: "URL", Uplink: "URL", SerialPort: "URL"}
+_WORDS = {
+    bool: "true or false",
+    int: "whole number",
+    str: "text",
+    NodeName: "text",
+    Listener: "URL",
+    Uplink: "URL",
+    SerialPort: "URL",
+}
 
 
 def markdown() -> str:

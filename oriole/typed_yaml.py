@@ -68,6 +68,8 @@ def convert(value: object, kind: Any) -> Any:
 def _parse(kind: Any, value: object) -> object:
     if not isinstance(value, str):
         raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    if kind is Path and not value:
+        raise ValueError("an empty path")
     return kind(value) if kind is Path else kind.parse(value)
 
 

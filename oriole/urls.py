@@ -154,7 +154,7 @@ class SerialPort(_Address):
     @classmethod
     def parse(cls, url: str) -> Self:
         """Read `url`: `serial:///dev/ttyUSB0` with `?baud=` or without. Raises `UrlError`."""
-        scheme, rest = _split_scheme(url)
+        scheme, rest = _split_scheme(url, "serial:///dev/ttyUSB0")
         if scheme != "serial":
             raise UrlError(f"`{url}`: {_about_scheme(scheme, ('serial',))}")
         device, _, query = rest.partition("?")
@@ -195,10 +195,10 @@ def _decoded(text: str) -> str:
     return text
 
 
-def _split_scheme(url: str) -> tuple[str, str]:
+def _split_scheme(url: str, example: str = "mqtt://127.0.0.1:1883") -> tuple[str, str]:
     scheme, separator, rest = url.partition("://")
     if not separator:
-        raise UrlError(f"`{redacted(url)}`: no URL: write it like mqtt://127.0.0.1:1883")
+        raise UrlError(f"`{redacted(url)}`: no URL: write it like {example}")
     return scheme.lower(), rest
 
 

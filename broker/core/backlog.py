@@ -14,11 +14,23 @@ from broker.core.promises import Promises
 class Backlog:
     """A router's unrouted messages, counted."""
 
-    __slots__ = ("bytes", "messages")
+    __slots__ = ("bytes", "max_bytes", "max_messages", "messages")
 
     def __init__(self) -> None:
         self.messages = 0
         self.bytes = 0
+        self.max_messages = 1 << 30
+        self.max_bytes = 1 << 60
+
+    def limit(self, max_messages: int, max_bytes: int) -> None:
+        """There are queues that hold so much; the smallest counts."""
+        self.max_messages = min(max_messages, self.max_messages)
+        self.max_bytes = min(max_bytes, self.max_bytes)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more is to be taken over before some is routed."""
+        return self.messages >= self.max_messages or self.bytes >= self.max_bytes
 
     def add(self, message: Message) -> None:
         """Taken over."""

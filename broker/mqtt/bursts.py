@@ -51,12 +51,9 @@ def take_publishes(
     skip = after - position + 2
     size = stop - position
     # Room is looked for once, above: so no more together than a queue may hold beyond its limit (`Session.enqueue`).
-    limits = session.limits
     backlog = router.backlog
-    most = min(
-        limits.max_queue_messages - backlog.messages,
-        (limits.max_queue_bytes - backlog.bytes) // (size + MESSAGE_OVERHEAD_BYTES),
-    )
+    room = (backlog.max_bytes - backlog.bytes) // (size + MESSAGE_OVERHEAD_BYTES)
+    most = min(backlog.max_messages - backlog.messages, room)
     if most <= 0 and qos == 2:
         return position
     end = min(len(data), position + size * max(most, 1))

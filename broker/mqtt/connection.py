@@ -298,8 +298,8 @@ class Connection:
 
     def _await_backlog(self, session: Session) -> None:
         """Stop here until there is less to be routed, if it is as much as a queue holds beyond its limit."""
-        backlog, limits = session.router.backlog, session.limits
-        if backlog.messages >= limits.max_queue_messages or backlog.bytes >= limits.max_queue_bytes:
+        backlog = session.router.backlog
+        if backlog.is_full:
             self._hand_over_promises()
             backlog.wait(self.channel, self.service.engine.promises)
             raise _StoppedError

@@ -67,6 +67,7 @@ class MqttService:
         self._make_client_id = make_client_id
         self._log = log
         self.nowhere = nowhere(router.engine)
+        router.backlog.limit(limits.max_queue_messages, limits.max_queue_bytes)
 
     def open(self, channel: Channel, now: int) -> Connection:
         """A byte stream that is expected to speak MQTT."""

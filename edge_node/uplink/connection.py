@@ -28,6 +28,10 @@ CONNECT_TIMEOUT_S = 2.0
 """Two SYNs (at 0 and 1 second), so that one leaves every second, and a satellite's round trip."""
 RETRY_S = 1.0
 """From one attempt to the next, at most; half of it at least: a thousand edges do not come back as one."""
+UNWELCOME_RETRY_S = 10.0
+"""The same where the centre does not want us: no link is missed by it, and a wrong password is not tried a thousand
+times an hour.
+"""
 LOOK_S = 0.5
 """How often it is looked whether the centre still answers."""
 SILENCE_MS = 6_000
@@ -69,12 +73,14 @@ class UplinkConnection:
         loop = self._host.loop
         while True:
             address = next(self._addresses)
-            again_at = loop.time() + RETRY_S * random.uniform(0.5, 1.0)
+            share = random.uniform(0.5, 1.0)
+            began_at = loop.time()
             connected = await self._try(address)
             while connected is not None:
                 self._serve(connected, address)
                 connected = await self._replacement(address)
-            await asyncio.sleep(max(0.0, again_at - loop.time()))
+            pause_s = UNWELCOME_RETRY_S if self._uplink.unwelcome else RETRY_S
+            await asyncio.sleep(max(0.0, began_at + share * pause_s - loop.time()))
 
     async def _try(self, address: Endpoint) -> socket.socket | None:
         try:

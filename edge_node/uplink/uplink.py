@@ -53,6 +53,8 @@ PATIENCE_MS = 1_000
 FILTERS_PER_SUBSCRIBE = 200
 RETRY_MS = 1_000
 """Pause after the centre refused a message for lack of room."""
+BUSY = frozenset((ReasonCode.SERVER_UNAVAILABLE, ReasonCode.SERVER_BUSY, ReasonCode.QUOTA_EXCEEDED))
+"""Refusals that pass by themselves. The others want a person."""
 
 
 class Uplink:
@@ -63,34 +65,36 @@ class Uplink:
         client: an MQTT 5 client with manual acknowledgement, not connected.
         greeting: how this edge introduces itself.
         max_bytes: bytes of messages that may wait for the centre.
-        report: takes what happened to the link, for people.
+        report: takes what happened to the link, for people: what it was, and whether somebody must do something.
 
     Attributes:
         centre: how the centre introduced itself; None from a broker of another make, or before the first connection.
         connected: whether messages flow.
+        unwelcome: the centre does not want this edge until a person has changed something.
     """
 
     remote = True
     persistent = False
 
     __slots__ = (
-        "_channel", "_convergence", "_enquiries", "_leaving", "_opened_at", "_outbox", "_recovering", "_report",
-        "_retry_at", "_round_trip", "_seen", "_sequence", "_settlement", "_tracked", "_welcomed", "centre", "client",
-        "connected", "full", "interests", "name", "router", "wake_at",
+        "_channel", "_convergence", "_enquiries", "_leaving", "_opened_at", "_outbox", "_recovering", "_retry_at",
+        "_round_trip", "_seen", "_sequence", "_settlement", "_tell", "_tracked", "_welcomed", "centre", "client",
+        "connected", "full", "interests", "name", "router", "unwelcome", "wake_at",
     )  # fmt: skip
 
     def __init__(
-        self, router: Router, client: Client, greeting: Greeting, max_bytes: int, report: Callable[[str], None]
+        self, router: Router, client: Client, greeting: Greeting, max_bytes: int, report: Callable[[str, bool], None]
     ) -> None:
         self.router = router
         self.client = client
         self.name = greeting.name
         self.full = False
         self.connected = False
+        self.unwelcome = False
         self.centre: Greeting | None = None
         self.interests = Interests()
         self.wake_at = 0
-        self._report = report
+        self._tell = report
         self._settlement = router.engine.settlement
         self._channel: Channel | None = None
         self._outbox = Outbox(max_bytes)
@@ -107,6 +111,7 @@ class Uplink:
         self._retry_at = 0
         router.interest = self
         router.arbiter = self
+        router.backlog.limit(router.backlog.max_messages, max_bytes)
         router.subscribe(b"#", self, UplinkForm(), 0)
 
     @property
@@ -268,6 +273,9 @@ class Uplink:
         properties = message_properties(message, (), now, stamp.pairs())
         return self.client.publish(message.topic, message.payload, qos, message.retain, properties, now=now) or 0
 
+    def _report(self, text: str, serious: bool = False) -> None:
+        self._tell(text, serious)
+
     def _path(self, message: Message) -> tuple[str, ...]:
         return (*(message.header.node_path if message.header is not None else ()), self.name)
 
@@ -318,10 +326,14 @@ class Uplink:
         elif isinstance(event, Connected):
             self._welcome(event, now)
         elif isinstance(event, ConnectRefused):
-            self._report(f"the centre refuses us: {event.reason_code.name.lower().replace('_', ' ')}")
+            reason = event.reason_code
+            self.unwelcome = reason not in BUSY
+            self._report(f"the centre refuses this edge: {reason.name.lower().replace('_', ' ')}", self.unwelcome)
         elif isinstance(event, Disconnected):
             self.connected = False
-            self._report(event.text)
+            self.unwelcome = event.reason_code == ReasonCode.SESSION_TAKEN_OVER
+            namesake = f"another edge is called {self.name}: give one of them another name"
+            self._report(namesake if self.unwelcome else event.text, self.unwelcome)
 
     def _welcome(self, event: Connected, now: int) -> None:
         try:
@@ -329,7 +341,8 @@ class Uplink:
         except StampError:
             centre = None
         if centre is not None and centre.name == self.name:
-            self._report(f"the centre is called {self.name} like this edge, or is this edge: nothing flows")
+            self.unwelcome = True
+            self._report(f"the centre is called {self.name} like this edge, or is this edge: nothing flows", True)
             self.client.disconnect(now)
             return
         if centre is None or self.centre is None or centre.epoch != self.centre.epoch:
@@ -339,6 +352,7 @@ class Uplink:
         self.centre = centre
         self._welcomed = True
         self.connected = not self.client.closing
+        self.unwelcome = False
         self._round_trip = now - self._opened_at
         self._report(f"connected to {centre.name if centre is not None else 'a broker of another make'}")
         if not event.session_present:

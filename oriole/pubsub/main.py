@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from oriole.pubsub import mqtt
 from oriole.pubsub.failure import INTERRUPTED, TIMED_OUT, Failure
 from oriole.pubsub.options import Connection, read_pub, read_sub
-from oriole.pubsub.printing import Printer, abandon
+from oriole.pubsub.printing import Printer, PrintError, abandon
 
 
 def main_pub(argv: list[str]) -> int:
@@ -37,6 +37,9 @@ def main_sub(argv: list[str]) -> int:
 
             return _run(options.connection, coap.subscribe(options, printer))
         return _run(options.connection, mqtt.subscribe(options, printer))
+    except PrintError as failure:
+        abandon(sys.stdout.buffer)
+        return _report("sub", failure)
     except Failure as failure:
         return _report("sub", failure)
     except BrokenPipeError:

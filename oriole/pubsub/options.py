@@ -68,7 +68,10 @@ def read_pub(argv: list[str], stdin: Any) -> PubOptions:
     parser.add_argument("-r", "--retain", action="store_true", help="the broker keeps it for those who come later")
     arguments = parser.parse_args(argv)
     connection = _connection(arguments)
-    topic = arguments.topic or connection.endpoint.path
+    path = connection.endpoint.path
+    if arguments.topic and path and arguments.topic != path:
+        raise Failure(f"two topics, {arguments.topic!r} and {path!r} in --url: say one", USAGE)
+    topic = arguments.topic or path
     if not topic:
         raise Failure("no topic: say -t TOPIC, or --url mqtt://HOST/TOPIC", USAGE)
     try:
@@ -97,6 +100,8 @@ def read_sub(argv: list[str]) -> SubOptions:
         raise Failure("no topic: say -t TOPIC, or --url mqtt://HOST/TOPIC", USAGE)
     if arguments.keep_session and not connection.client_identifier:
         raise Failure("-c needs -i: the broker knows a session by its client identifier", USAGE)
+    if arguments.keep_session and not arguments.qos:
+        raise Failure("-c needs -q 1 or -q 2: with QoS 0 nothing is kept between runs", USAGE)
     for topic_filter in topic_filters:
         try:
             check_topic_filter(topic_filter)
@@ -153,6 +158,8 @@ def _connection(arguments: argparse.Namespace) -> Connection:
     endpoint = endpoint or Endpoint("mqtt", arguments.host or "localhost", arguments.port or DEFAULT_PORTS["mqtt"])
     username = endpoint.username if arguments.username is None else arguments.username
     password = endpoint.password if arguments.password is None else arguments.password
+    if endpoint.scheme == "coap" and (username is not None or password is not None):
+        raise Failure("CoAP has no user names and passwords: leave them out", USAGE)
     version = VERSIONS[arguments.protocol_version]
     if password is not None and username is None and version == V311:
         raise Failure("MQTT 3.1.1 has no password without a user name: say -u", USAGE)

@@ -3,8 +3,12 @@
 import base64
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
+
+from oriole.pubsub.failure import Failure
 
 
 @dataclass(slots=True)
@@ -18,6 +22,10 @@ class Received:
     properties: dict[str, Any] = field(default_factory=dict)
 
 
+class PrintError(Failure):
+    """Standard output cannot be written, for another reason than that nobody reads it."""
+
+
 class Printer:
     """Writes messages to a binary file, which may be a pipe that nobody reads any more."""
 
@@ -29,17 +37,30 @@ class Printer:
         self._as_json = as_json
 
     def write(self, message: Received) -> None:
-        """One line, unless the payload has line ends of its own. Raises BrokenPipeError."""
+        """One line, unless the payload has line ends of its own. Raises BrokenPipeError, PrintError."""
         if self._as_json:
-            self._output.write(as_json(message).encode() + b"\n")
+            line = as_json(message).encode()
         elif self._with_topic:
-            self._output.write(message.topic.encode() + b" " + message.payload + b"\n")
+            line = message.topic.encode() + b" " + message.payload
         else:
-            self._output.write(message.payload + b"\n")
+            line = message.payload
+        with _in_words():
+            self._output.write(line + b"\n")
 
     def flush(self) -> None:
-        """After each batch: who reads a pipe wants to see it now. Raises BrokenPipeError."""
-        self._output.flush()
+        """After each batch: who reads a pipe wants to see it now. Raises BrokenPipeError, PrintError."""
+        with _in_words():
+            self._output.flush()
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PrintError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def as_json(message: Received) -> str:

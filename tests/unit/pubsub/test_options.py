@@ -40,7 +40,7 @@ def test_url() -> None:
 
 
 def test_sub() -> None:
-    options = read_sub(["-t", "a/#", "-t", "b", "-C", "3", "-v", "--json", "-c", "-i", "me", "-R"])
+    options = read_sub(["-t", "a/#", "-t", "b", "-C", "3", "-v", "--json", "-c", "-i", "me", "-q", "1", "-R"])
     assert options.topic_filters == ["a/#", "b"]
     assert (options.count, options.verbose, options.json) == (3, True, True)
     assert (options.keep_session, options.skip_retained) == (True, True)
@@ -60,6 +60,8 @@ def test_sources_of_messages(tmp_path: Path) -> None:
     ("line", "says"),
     [
         ("-m x", "no topic"),
+        ("--url mqtt://h/a -t b -m x", "two topics, 'b' and 'a' in --url"),
+        ("--url coap://h/a -u me -m x", "CoAP has no user names"),
         ("-t a", "no message"),
         ("-t a -m x -n", "not allowed with"),
         ("-t a/# -m x", "wildcards"),

@@ -48,7 +48,9 @@ class Edge(Centre):
             manual_acknowledgement=True,
         )
         self.said: list[str] = []
-        self.uplink = Uplink(self.router, Client(config), greeting, max_bytes, self.said.append)
+        self.uplink = Uplink(
+            self.router, Client(config), greeting, max_bytes, lambda event, serious: self.said.append(event)
+        )
 
 
 class End(Channel):
