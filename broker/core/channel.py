@@ -64,6 +64,10 @@ class Channel:
         """Write `out` (called once per turn, by `Engine` through the shell). Listeners implement it."""
         raise NotImplementedError
 
+    def broken(self, error: Exception) -> None:
+        """Handling it raised `error`, ours or the system's: an end of it. Nobody else is to suffer from it."""
+        raise error
+
     def resume(self) -> None:
         """Read again, beginning with what was left over when it was held. Listeners implement it."""
         raise NotImplementedError

@@ -93,12 +93,18 @@ class Engine:
         while self.dirty or self.released:
             dirty, self.dirty = self.dirty, []
             for channel in dirty:
-                channel.flush()
+                try:
+                    channel.flush()
+                except Exception as error:
+                    channel.broken(error)
             if self.released:
                 released, self.released = self.released, []
                 for channel in released:
                     if channel.holds == 0:
-                        channel.resume()
+                        try:
+                            channel.resume()
+                        except Exception as error:
+                            channel.broken(error)
                 self._settle(now)
 
     def _settle(self, now: int) -> None:

@@ -22,6 +22,8 @@ Arguments = TypeVarTuple("Arguments")
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
+HUNG_UP = select.EPOLLRDHUP
+"""The peer has closed its side, or all of it: for who does not read now and would not find out."""
 
 
 class Source(Protocol):
@@ -29,6 +31,9 @@ class Source(Protocol):
 
     def ready(self, events: int) -> None:
         """The descriptor can be read (`READABLE`), written (`WRITABLE`), or is broken (other bits of epoll(7))."""
+
+    def broken(self, error: Exception) -> None:
+        """It raised `error`: an end of it, so that it does not fail again for ever."""
 
 
 class _Selector(selectors.EpollSelector):
@@ -52,10 +57,8 @@ class _Selector(selectors.EpollSelector):
         while True:
             if self.deferred:
                 self._catch_up()
-                if self.wanted:
-                    timeout = 0
-            events = self.epoll.poll(timeout)
-            others = self._serve(events)
+            at_once = self.wanted or self.deferred  # what was deferred may have deferred something
+            others = self._serve(self.epoll.poll(0 if at_once else timeout))
             if self.deferred:
                 self._catch_up()
             if others:
@@ -78,6 +81,7 @@ class _Selector(selectors.EpollSelector):
                     source.ready(mask)
                 except Exception as error:
                     self._report({"message": f"failed: {source!r}", "exception": error})
+                    source.broken(error)
             elif number == self._inner:
                 others = True
         return others

@@ -15,7 +15,7 @@ from typing import Protocol
 from broker.core.channel import Channel
 from broker.core.pressure import LOW_WATER_BYTES
 from broker.listeners.host import Host
-from broker.listeners.loop import READABLE, WRITABLE
+from broker.listeners.loop import HUNG_UP, READABLE, WRITABLE
 from oriole.logging import Log
 from oriole.urls import Endpoint
 
@@ -23,6 +23,9 @@ READ_BYTES = 1 << 16
 """Most bytes read from a channel per turn: a fair share beside others, a few hundred packets of a busy one."""
 BACKLOG = 1024
 ACCEPTS_PER_TURN = 64
+HELD_LINGER_S = 5.0
+"""How long a channel that is held outlives its peer: longer than anybody waits for a slow reader, so that what the peer
+said last is still heard; not as long as a queue may be full."""
 LINGER_S = 2.0
 """How long a closed channel's peer may take to read its last words and close its side. What it still sends is thrown
 away."""
@@ -47,7 +50,7 @@ class Stream(Protocol):
 class TcpChannel(Channel):
     """A connected socket."""
 
-    __slots__ = ("_gone", "_host", "_reading", "_socket", "_unsent", "stream")
+    __slots__ = ("_gone", "_host", "_left", "_reading", "_socket", "_unsent", "stream")
 
     def __init__(self, host: Host, connection: socket.socket, peer: object) -> None:
         super().__init__(host.engine, peer)
@@ -55,6 +58,7 @@ class TcpChannel(Channel):
         self._socket = connection
         self._unsent: bytes | memoryview = b""
         self._gone = False
+        self._left = False
         self._reading = False
         self.stream: Stream
 
@@ -66,10 +70,13 @@ class TcpChannel(Channel):
     def _read(self, on: bool) -> None:
         if on != self._reading:
             self._reading = on
+            self._left = False
             self._watch()
 
     def _watch(self) -> None:
-        events = READABLE * self._reading | WRITABLE * bool(self._unsent)
+        events = READABLE if self._reading else 0 if self._left or self._gone else HUNG_UP
+        if self._unsent:
+            events |= WRITABLE
         self._host.loop.watch(self._socket.fileno(), events, self)
 
     def ready(self, events: int) -> None:
@@ -77,8 +84,8 @@ class TcpChannel(Channel):
         if events & WRITABLE:
             self._writable()
         if not self._reading:
-            if events & ~WRITABLE:  # hung up, while nobody wants to hear what was said before
-                self._lost()
+            if events & ~WRITABLE:
+                self._hung_up()
             return
         if events == WRITABLE:
             return
@@ -125,8 +132,19 @@ class TcpChannel(Channel):
         if isinstance(error, (BlockingIOError, InterruptedError)):
             return 0
         if not self._reading:
-            self._lost()
+            self._hung_up()
         return len(data)
+
+    def _hung_up(self) -> None:
+        """The peer left while it is held: let it be heard soon, or not at all."""
+        if not self._left and not self._gone:
+            self._left = True
+            self._watch()
+            self._host.loop.call_later(HELD_LINGER_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._left:
+            self._lost()
 
     def _keep(self, data: bytes | memoryview, sent: int) -> None:
         """Keep what the socket did not take of `data` until it is writable."""
@@ -187,6 +205,11 @@ class TcpChannel(Channel):
         self.stream.closed(now)
         self._host.wake()
 
+    def broken(self, error: Exception) -> None:
+        """Close: its state is not known any more."""
+        log.error("closed for a fault of ours", error)
+        self._lost()
+
     def abort(self) -> None:
         """Close now, whatever waits."""
         self._lost()
@@ -206,6 +229,7 @@ class TcpListener:
         self._endpoint = endpoint
         self._open_stream = open_stream
         self._sockets: list[socket.socket] = []
+        self._crowded = False
 
     def open(self) -> list[Endpoint]:
         """Listen; the addresses in use, with the port that port 0 became. Raises OSError."""
@@ -235,10 +259,13 @@ class TcpListener:
             except OSError as error:
                 if error.errno not in OUT_OF_FILES:
                     raise
-                log.warning("cannot accept connections for a second", reason=error.strerror)
+                if not self._crowded:
+                    self._crowded = True
+                    log.warning("cannot accept connections, trying on", reason=error.strerror)
                 self._host.loop.remove_reader(listening)
                 self._host.loop.call_later(1.0, self._accept_again, listening)
                 return
+            self._crowded = False
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             channel = TcpChannel(self._host, connection, peer[:2])

@@ -122,6 +122,10 @@ class UdpChannel(Channel):
         unsent, self._unsent = self._unsent, []
         self._send(unsent)
 
+    def broken(self, error: Exception) -> None:
+        """A datagram was too much for us; the next is another's."""
+        log.error("lost datagrams for a fault of ours", error)
+
     def resume(self) -> None:
         """Nothing to do: it is never held."""
 

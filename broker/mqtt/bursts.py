@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from broker.mqtt.session import Session
 
 MOST_IN_A_ROW = 64
-"""Acknowledgements looked for in a row. One that answers nothing ends it: without this limit, a peer that sends nothing
-else would have the rest of the data searched for each of them."""
+"""Acknowledgements looked for in a row. One that answers nothing ends it: without this limit, a peer that sends few
+others would have the rest of the data searched for each of them."""
 
 
 def take_publishes(
@@ -104,6 +104,9 @@ def take_acknowledgements(session: Session, promise: Acknowledgements, data: byt
     if session.persistent or session.queue or session.resend or session.settlement.record is not None:
         return position
     start = data[position : position + 2]
+    identifier = data[position + 2] << 8 | data[position + 3]
+    if identifier not in (session.received_identifiers() if start == PUBREL else session.inflight):
+        return position
     stop = position + 4
     end = min(len(data), position + 4 * MOST_IN_A_ROW)
     while stop + 4 <= end and data.startswith(start, stop):

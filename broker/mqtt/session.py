@@ -19,6 +19,7 @@ from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.link.uplink import Greeting
 from oriole.wire.mqtt import V311
+from oriole.wire.mqtt.decode import MAX_FILTERS
 
 if TYPE_CHECKING:
     from broker.core.engine import Engine
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 NEVER = 0xFFFF_FFFF
 """Session expiry interval of a session that does not expire (3.1.2.11.2)."""
 
-MOST_PERMISSIONS = 4096
-"""Verdicts remembered per session; the oldest is asked again."""
+MOST_PERMISSIONS = MAX_FILTERS
+"""Verdicts remembered per session, enough for the filters of one packet; the oldest is asked again."""
 
 
 class Nowhere(Channel):

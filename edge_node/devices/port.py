@@ -7,6 +7,7 @@ to the same adapter again, and tried with growing pauses until it is there.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ class Port(Channel):
             address = self.address
             self._tty = serial.Serial(address.device, address.baud, timeout=0, write_timeout=0, exclusive=True)
         except (OSError, ValueError) as error:
-            self._try_again(str(error))
+            self._try_again(_reason(error))
             return
         os.set_blocking(self._tty.fileno(), False)
         self._host.loop.add_reader(self._tty.fileno(), self._readable)
@@ -132,6 +133,11 @@ class Port(Channel):
             self.flush()
         self._host.wake()
 
+    def broken(self, error: Exception) -> None:
+        """Close and open again: the line finds its place by itself."""
+        log.error("closed for a fault of ours", error, port=self.address.device)
+        self._lost(str(error))
+
     def resume(self) -> None:
         """No longer held: go on with what the line kept waiting."""
         self._line.resume(self._host.now())
@@ -178,3 +184,11 @@ class Port(Channel):
             log.warning("not there, waiting for it", port=self.address.device, reason=why)
         self._retry = self._host.loop.call_later(self._retry_s, self.open)
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Why a port cannot be opened, in the system's words; pyserial's say it twice."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EAGAIN:
+        return "another program uses it"
+    return str(error) if number is None else os.strerror(number)

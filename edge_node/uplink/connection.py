@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from broker.listeners.host import Host
 from broker.listeners.tcp import TcpChannel
+from edge_node.uplink.resolver import Resolver
 from edge_node.uplink.uplink import Uplink
 from oriole.logging import Log
 from oriole.urls import Endpoint
@@ -56,6 +57,7 @@ class UplinkConnection:
         self._channel: TcpChannel | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
+        self._resolver = Resolver(host.loop)
         self._failed = False
 
     def open(self) -> None:
@@ -109,7 +111,7 @@ class UplinkConnection:
 
     async def _connect(self, address: Endpoint) -> socket.socket:
         loop = self._host.loop
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        found = await self._resolver.resolve(address.host, address.port)
         error: OSError | None = None
         for family, kind, protocol, _, target in found:
             connection = socket.socket(family, kind, protocol)

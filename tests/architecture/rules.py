@@ -34,7 +34,13 @@ ARROWS: dict[str, set[str]] = {
 
 # No I/O, no clock, no chance. Of the edge, everything but its shells.
 SANS_IO = ("oriole.wire", "oriole.link", "broker.core", "broker.mqtt", "broker.coap", "edge_node")
-SHELLS = ("edge_node.app", "edge_node.node", "edge_node.devices.port", "edge_node.uplink.connection")
+SHELLS = (
+    "edge_node.app",
+    "edge_node.node",
+    "edge_node.devices.port",
+    "edge_node.uplink.connection",
+    "edge_node.uplink.resolver",
+)
 WORLD = """
     asyncio concurrent datetime fcntl glob http logging multiprocessing os pathlib queue random sched secrets select
     selectors shutil signal socket ssl subprocess tempfile termios threading time urllib.request uuid uvloop

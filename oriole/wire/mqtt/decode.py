@@ -4,7 +4,7 @@ that the specification does not list (§2.1.2, §2.1.3) finds a refusal there.
 Every function takes (first byte, body, version), the body without the fixed header, and raises only MqttError.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from oriole.wire import topics
@@ -35,6 +35,10 @@ from oriole.wire.mqtt.packets import (
 from oriole.wire.mqtt.properties import Properties, decode_properties
 from oriole.wire.mqtt.reason_codes import REASON_CODES, REASON_OF_RETURN_CODE, SUBACK_3_1_1, ReasonCode
 from oriole.wire.topics import MAX_TOPIC_LEVELS
+
+MAX_FILTERS: Final = 4096
+"""Topic filters in one SUBSCRIBE or UNSUBSCRIBE: some tens of milliseconds for whoever carries it out. A packet of a
+megabyte could hold 350,000."""
 
 AckType = TypeVar("AckType", PubAck, PubRec, PubRel, PubComp)
 Outcome = TypeVar("Outcome", Disconnect, Auth)
@@ -165,12 +169,18 @@ def _subscribe(first: int, body: bytes, version: int) -> Subscribe:
     properties, position = _properties(body, position, PacketType.SUBSCRIBE, version)
     if position == len(body):
         raise ProtocolError("a SUBSCRIBE without a topic filter")  # [MQTT-3.8.3-2]
-    subscriptions = []
+    subscriptions: list[Subscription] = []
     while position < len(body):
+        _check_number(subscriptions)
         topic_filter, position = _topic_filter(body, position)
         options, position = decode_byte(body, position)
         subscriptions.append(_subscription(topic_filter, options, version))
     return Subscribe(packet_identifier, subscriptions, properties)
+
+
+def _check_number(filters: Sequence[object]) -> None:
+    if len(filters) >= MAX_FILTERS:
+        raise ProtocolError(f"more than {MAX_FILTERS} topic filters in a packet", ReasonCode.QUOTA_EXCEEDED)
 
 
 def _subscription(topic_filter: str, options: int, version: int) -> Subscription:
@@ -198,8 +208,9 @@ def _unsubscribe(first: int, body: bytes, version: int) -> Unsubscribe:
     properties, position = _properties(body, position, PacketType.UNSUBSCRIBE, version)
     if position == len(body):
         raise ProtocolError("an UNSUBSCRIBE without a topic filter")  # [MQTT-3.10.3-2]
-    topic_filters = []
+    topic_filters: list[str] = []
     while position < len(body):
+        _check_number(topic_filters)
         topic_filter, position = _topic_filter(body, position)
         topic_filters.append(topic_filter)
     return Unsubscribe(packet_identifier, topic_filters, properties)

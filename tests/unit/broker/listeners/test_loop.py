@@ -33,11 +33,15 @@ class Ear:
         self.answer = answer
         self.reads = reads
         self.events: list[int] = []
+        self.faults: list[Exception] = []
         loop.watch(self.ours.fileno(), READABLE, self)
 
     def ready(self, events: int) -> None:
         self.events.append(events)
         self.answer(self.ours.recv(100) if self.reads else b"")
+
+    def broken(self, error: Exception) -> None:
+        self.faults.append(error)
 
     def end(self) -> None:
         self.loop.watch(self.ours.fileno(), 0, self)
@@ -76,6 +80,23 @@ def test_what_asyncio_defers_comes_before_the_loop_waits(loop: Loop) -> None:
     done = loop.create_future()
     loop.defer(lambda: done.set_result("turn"))
     assert loop.run_until_complete(asyncio.wait_for(done, 5)) == "turn"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 20])
+def test_what_is_deferred_may_defer(loop: Loop, depth: int) -> None:
+    """Each in a pass of its own, none of which waits for somebody else."""
+    done = loop.create_future()
+
+    def again(left: int) -> None:
+        if left:
+            loop.defer(lambda: again(left - 1))
+        else:
+            done.set_result(None)
+
+    loop.call_soon(again, depth)
+    began = loop.time()
+    loop.run_until_complete(asyncio.wait_for(done, 5))
+    assert loop.time() - began < 1
 
 
 def test_a_source_that_is_always_ready_starves_nobody(loop: Loop, ear: Callable[..., Ear]) -> None:
@@ -148,9 +169,11 @@ def test_a_source_that_fails_is_reported_and_the_others_go_on(loop: Loop, ear: C
         loop.defer(lambda: 1 / 0)
         raise ValueError(data)
 
-    for answer in (fail, heard.append, fail, heard.append):
-        ear(answer).theirs.send(b"x")
+    ears = [ear(answer) for answer in (fail, heard.append, fail, heard.append)]
+    for one in ears:
+        one.theirs.send(b"x")
     loop.run_until_complete(asyncio.sleep(0.01))
+    assert [len(one.faults) for one in ears] == [1, 0, 1, 0]
     assert heard == [b"x", b"x"]
     assert [type(error) for error in reports] == [ValueError, ValueError, ZeroDivisionError, ZeroDivisionError]
 

@@ -17,7 +17,7 @@ from broker.journal.memory import MemoryJournal
 from broker.listeners import tcp
 from broker.listeners.host import Host
 from broker.listeners.loop import Loop
-from broker.listeners.tcp import TcpListener
+from broker.listeners.tcp import TcpChannel, TcpListener
 from oriole.urls import Listener
 
 
@@ -92,6 +92,7 @@ class Yard:
 @pytest.fixture
 def yard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
     monkeypatch.setattr(tcp, "LINGER_S", 0.1)
+    monkeypatch.setattr(tcp, "HELD_LINGER_S", 0.1)
     loop = Loop()
     yard = Yard(loop, lambda question: Verdict(True))
     yield yard
@@ -253,3 +254,52 @@ def test_a_held_peer_that_is_gone_is_found_by_the_next_write(yard: Yard) -> None
         yard.host.wake()
         yard.loop.run_until_complete(asyncio.sleep(0))
     yard.until(lambda: stream.ended == 1)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_held_peer_that_is_gone_is_found_by_itself(yard: Yard, reset: bool) -> None:
+    """Or publishers that wait for a full queue and leave would use up all files."""
+    client = yard.client()
+    (stream,) = yard.streams
+    client.send(b"hold")
+    yard.until(lambda: stream.heard == b"hold")
+    if not reset:
+        assert yard.read(client, 4) == b"HOLD"
+    client.close()
+    yard.until(lambda: stream.ended == 1)
+
+
+def test_a_held_peer_that_left_is_still_heard_when_the_hold_was_short(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "HELD_LINGER_S", 60)
+    client = yard.client()
+    (stream,) = yard.streams
+    client.send(b"hold")
+    yard.until(lambda: stream.heard == b"hold")
+    client.send(b"last words")
+    client.close()
+    yard.loop.run_until_complete(asyncio.sleep(0.02))
+    stream.channel.release()
+    yard.host.wake()
+    yard.until(lambda: stream.ended == 1)
+    assert stream.heard == b"holdlast words"
+
+
+def test_a_channel_that_fails_is_closed_and_the_others_of_its_turn_are_written(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [yard.client() for _ in range(4)]
+    flush = TcpChannel.flush
+
+    def failing(channel: TcpChannel) -> None:
+        if channel is yard.streams[1].channel:
+            raise MemoryError
+        flush(channel)
+
+    monkeypatch.setattr(TcpChannel, "flush", failing)
+    for stream in yard.streams:
+        stream.channel.send(b"x")
+    yard.host.wake()
+    assert [yard.read(client, 1) for client in clients] == [b"x", b"", b"x", b"x"]
+    assert [stream.ended for stream in yard.streams] == [0, 1, 0, 0]
