@@ -22,6 +22,7 @@ class Engine:
     Attributes:
         dirty: channels with output, in the order in which they got it.
         released: channels that may be read again.
+        later: held channels that let others go first: released at the next turn.
         questions: for whoever decides on admission and permission; the shell takes them out and answers by `verdict`.
         promises: records of this turn and what waits for them.
     """
@@ -31,6 +32,7 @@ class Engine:
         "_tickets",
         "deadlines",
         "dirty",
+        "later",
         "pressure",
         "promises",
         "questions",
@@ -41,6 +43,7 @@ class Engine:
     def __init__(self, journal: Journal) -> None:
         self.dirty: list[Channel] = []
         self.released: list[Channel] = []
+        self.later: list[Channel] = []
         self.questions: list[Question] = []
         self.promises = Promises(journal)
         self.deadlines = Deadlines()
@@ -90,6 +93,10 @@ class Engine:
     def turn(self, now: int) -> None:
         """End of a turn: commit, keep promises, write every channel that has output, resume those released."""
         self._settle(now)
+        if self.later:
+            later, self.later = self.later, []
+            for channel in later:
+                channel.release()
         while self.dirty or self.released:
             dirty, self.dirty = self.dirty, []
             for channel in dirty:

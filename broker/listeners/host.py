@@ -68,7 +68,7 @@ class Host:
         while engine.questions:
             self._answer(now)
         engine.turn(now)
-        if engine.questions:  # brought up by channels that went on
+        if engine.questions or engine.later:  # brought up by channels that went on
             self.wake()
         at = engine.next_deadline()
         if at is not None and (self._timer is None or at < self._armed_at):

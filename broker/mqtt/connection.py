@@ -58,6 +58,9 @@ FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 DOLLAR = ord("$")
 MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
+MOST_AT_ONCE = 512
+"""Packets out of the ordinary that are taken from one read before others have their turn: a few milliseconds. A read
+may hold 30,000 of them."""
 MOST_CHUNKS = 1024
 """Pieces of an unfinished packet before they are joined: each costs 40 bytes beside what is in it."""
 
@@ -163,6 +166,7 @@ class Connection:
         end = len(data)
         position = 0
         pings = 0
+        patience = MOST_AT_ONCE
         self._missing = 0
         while end - position >= 2:
             first = data[position]
@@ -221,6 +225,9 @@ class Connection:
                         continue
             kind = first >> 4
             try:
+                if not patience:
+                    self._let_others_go_first()
+                patience -= 1
                 if kind == 3:
                     self._publish(session, first, data, body, stop, now)
                 elif length == 2 and first in FOUR_BYTE_PACKETS:
@@ -297,6 +304,11 @@ class Connection:
             session.router.engine.promises.made.append(arrival)
         else:
             self._obstructed(session, 1, identifier, arrival)
+
+    def _let_others_go_first(self) -> NoReturn:
+        self.channel.hold()
+        self.service.engine.later.append(self.channel)
+        raise _StoppedError
 
     def _await_backlog(self, session: Session) -> None:
         """Stop here until there is less to be routed, if it is as much as a queue holds beyond its limit."""

@@ -152,7 +152,7 @@ class Bench:
             for question in asked:
                 self.answer(question, self.decide(question))
             self.engine.turn(self.now)
-            if not self.engine.questions:
+            if not self.engine.questions and not self.engine.later:
                 return
 
     def answer(self, question: Question, verdict: Verdict | None) -> None:

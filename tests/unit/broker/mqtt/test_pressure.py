@@ -9,6 +9,8 @@ from unit.broker.mqtt.harness import Bench, Client, LateJournal
 
 from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES, PATIENCE_MS
 from broker.core.settlement import Reason
+from broker.mqtt.connection import MOST_AT_ONCE
+from broker.mqtt.pieces import PINGREQ
 from broker.mqtt.service import RECEIVE_MAXIMUM_OF_3_1_1
 from oriole.wire.mqtt import (
     V5,
@@ -354,3 +356,24 @@ def test_many_qos_2_publishers_in_one_turn_lose_nothing_that_was_acknowledged(
     assert len(received) == len(set(received)) == acknowledged >= 10
     assert (bench.router.backlog.messages, bench.router.backlog.bytes) == (0, 0)
     assert_at_rest(bench)
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_many_packets_in_one_read_let_others_go_first(version: int) -> None:
+    """And nothing of them is lost, doubled or overtaken."""
+    bench = Bench()
+    reader = bench.subscriber("reader", "t/#", 0)
+    flooder, other = bench.member("flooder", version), bench.member("other")
+    count = 3 * MOST_AT_ONCE + 5
+    flood = b"".join(encode(Publish(b"t/f", b"%d" % n, 0, n % 2 == 1), version) + PINGREQ for n in range(count))
+    flooder.channel.feed(flood)
+    other.channel.feed(encode(Publish(b"t/o", b"other"), V5))
+    bench.engine.turn(bench.now)
+    first = reader.payloads()
+    assert b"other" in first
+    assert len(first) < 2 * MOST_AT_ONCE
+    bench.turn()
+    heard = [payload for payload in first + reader.payloads() if payload != b"other"]
+    assert heard == [b"%d" % n for n in range(count)]
+    assert len(flooder.take()) == count
+    assert flooder.channel.holds == 0
