@@ -284,3 +284,20 @@ def test_a_connection_that_says_nothing_is_closed(tmp_path: Path) -> None:
     assert Raw(broker).rest() == []
     assert 0.9 < time.monotonic() - started < 5
     assert broker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        (["--listen", "mqtt://0.0.0.0:0"], ["only clients on this machine are let in"]),
+        (["--listen", "coap://0.0.0.0:0"], ["CoAP clients have no names"]),
+        (["--listen", "mqtt://0.0.0.0:0", "--listen", "coap://0.0.0.0:0", "--allow-anonymous"], []),
+        ([], []),
+    ],
+)
+def test_a_listener_that_lets_in_nobody_is_told_of(tmp_path: Path, options: list[str], warnings: list[str]) -> None:
+    broker = Broker(tmp_path, *options)
+    assert broker.stop() == 0
+    lines = [line for line in broker.stderr.read_text().splitlines() if " warning " in line]
+    assert len(lines) == len(warnings)
+    assert all(warning in line for warning, line in zip(warnings, lines, strict=True))

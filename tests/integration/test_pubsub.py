@@ -392,3 +392,13 @@ def test_coap_refusals(coap_port: int) -> None:
     result = run("sub", "--url", f"coap://127.0.0.1:{coap_port}/a/+")
     assert result.returncode == 2
     assert b"no wildcards" in result.stderr
+
+
+@mosquitto
+def test_an_output_that_cannot_be_written_is_said_in_words(broker: Broker) -> None:
+    assert run("pub", "-p", broker.port, "-t", "a", "-m", "x", "-r").returncode == 0
+    with Path("/dev/full").open("wb") as full:
+        line = command("sub", "-p", broker.port, "-t", "a")
+        sub = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert sub.returncode == 1
+    assert sub.stderr == b"oriole sub: cannot write to standard output: No space left on device\n"

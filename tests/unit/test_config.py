@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from oriole.config import BrokerConfig, ConfigError, EdgeConfig, Limits, from_command_line, keys, load
+from oriole.config import BrokerConfig, ConfigError, EdgeConfig, Limits, ProgramConfig, from_command_line, keys, load
 from oriole.urls import Listener, SerialPort, Uplink
 
 
@@ -118,3 +118,23 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
     assert all(option in shown for option in ("--config FILE", "--listen URL", "--name NAME", "docs/configuration.md"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("simple", BrokerConfig), ("broker", BrokerConfig), ("edge", EdgeConfig)])
+def test_the_examples_can_be_read_and_let_in_whom_they_listen_for(name: str, kind: type[ProgramConfig]) -> None:
+    """CoAP clients have no names: a CoAP listener that others reach is of use only with allow_anonymous."""
+    config = load(Path(__file__).parents[2] / "deploy" / "examples" / f"{name}.yaml", kind)
+    reachable = {endpoint.scheme for endpoint in config.listen if not endpoint.is_loopback}
+    assert "coap" not in reachable or config.allow_anonymous
+    assert "mqtt" not in reachable or config.allow_anonymous or config.users
+
+
+def test_a_broker_that_nobody_can_reach_is_refused(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    file.write_text("listen: []")
+    assert "`listen` names no address" in refusal(capsys, "--config", str(file))
+    file.write_text("listen: []\nname: attic")
+    assert from_command_line("oriole edge", ["--config", str(file)], EdgeConfig).listen == ()
+
+
+def test_an_empty_path_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "argument --data: an empty path" in refusal(capsys, "--data=")

@@ -10,6 +10,7 @@ from unit.broker.mqtt.harness import Bench, Client
 from unit.edge_node.uplink.world import Centre, Edge, End, World
 
 from broker.core.message import Message
+from broker.core.questions import Verdict
 from broker.core.settlement import Reason
 from broker.listeners.tcp import Stream
 from oriole.config import Limits
@@ -523,3 +524,29 @@ def test_a_centre_that_breaks_the_protocol_in_the_same_breath_as_its_welcome(mor
     assert end.closing
     assert not edge.uplink.connected
     assert edge.uplink.waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "unwelcome"),
+    [(ReasonCode.BAD_USER_NAME_OR_PASSWORD, True), (ReasonCode.NOT_AUTHORIZED, True), (ReasonCode.SERVER_BUSY, False)],
+)
+def test_whoever_is_refused_for_good_knows_it_until_he_is_let_in(reason: ReasonCode, unwelcome: bool) -> None:
+    centre, edge = Centre(), Edge()
+    world = World(centre, edge)
+    centre.decide = lambda question: Verdict(False, reason)
+    world.connect(edge, centre)
+    assert edge.said[-1].startswith("the centre refuses this edge: ")
+    assert edge.uplink.unwelcome is unwelcome
+    centre.decide = lambda question: Verdict(True)
+    world.connect(edge, centre)
+    assert not edge.uplink.unwelcome
+    assert edge.uplink.connected
+
+
+def test_two_edges_of_one_name_are_told_so() -> None:
+    centre, first, second = Centre(), Edge("attic"), Edge("attic")
+    world = World(centre, first, second)
+    world.connect(first, centre)
+    world.connect(second, centre)
+    assert first.said[-1] == "another edge is called attic: give one of them another name"
+    assert (first.uplink.unwelcome, second.uplink.unwelcome) == (True, False)
