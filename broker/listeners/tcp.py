@@ -208,7 +208,10 @@ class TcpChannel(Channel):
     def broken(self, error: Exception) -> None:
         """Close: its state is not known any more."""
         log.error("closed for a fault of ours", error)
-        self._lost()
+        try:
+            self._lost()
+        except Exception as another:
+            log.error("and its end failed too", another)
 
     def abort(self) -> None:
         """Close now, whatever waits."""
