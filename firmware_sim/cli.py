@@ -1,14 +1,17 @@
 """`oriole fleet`, `oriole demo` and `oriole bench`: argument parsing, and nothing else."""
 
 import argparse
+import os
 import sys
 from importlib import resources
 from pathlib import Path
 
+from firmware_sim.output import writable
 from oriole.typed_yaml import ConfigError
 from oriole.urls import UrlError
 
 FAILED, USAGE_ERROR = 1, 2
+MAX_SECONDS = 86_400.0
 
 
 def main_fleet(argv: list[str]) -> int:
@@ -47,7 +50,11 @@ def _fleet_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a scenario and account for every message")
     run.add_argument("scenario", metavar="SCENARIO.yaml", help="a file, or a name that `list` shows")
     run.add_argument("--seed", type=int, help="what all random choices come from (default: the file's)")
-    run.add_argument("--seconds", type=float, help="how long the devices act (default: the file's)")
+    run.add_argument(
+        "--seconds",
+        type=_seconds,
+        help="how long the devices act (default: the file's); the schedule is squeezed or stretched with it",
+    )
     run.add_argument(
         "--address",
         action="append",
@@ -55,8 +62,8 @@ def _fleet_parser() -> argparse.ArgumentParser:
         metavar="NAME=URL",
         help="use URL for the file's address; repeatable",
     )
-    run.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    run.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report there as well")
+    run.add_argument("--json", type=writable, metavar="FILE", help="write the figures there as well")
+    run.add_argument("--report", type=writable, metavar="FILE", help="write an HTML report there as well")
     run.set_defaults(run=_run)
 
     device = commands.add_parser("device", help="run one device by hand and print what it says and hears")
@@ -66,7 +73,7 @@ def _fleet_parser() -> argparse.ArgumentParser:
     )
     device.add_argument("--name", help="its name (default: its kind)")
     device.add_argument("--place", default="home", help="the topic level above its name (default: home)")
-    device.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="report this often (default: 10)")
+    device.add_argument("--every", type=_beat, default=10.0, metavar="SECONDS", help="report this often (default: 10)")
     device.set_defaults(run=_device)
 
     listing = commands.add_parser("list", help="list the scenarios that come along")
@@ -90,13 +97,21 @@ def _run(arguments: argparse.Namespace) -> int:
 def _device(arguments: argparse.Namespace) -> int:
     from firmware_sim.devices.by_hand import run
     from firmware_sim.devices.kinds import KINDS, WrongAddressError
+    from firmware_sim.devices.names import check_name
+    from oriole.wire.topics import TopicError
 
     kinds = {name: kind for name, kind in KINDS.items() if kind.obeys}
     if arguments.kind not in kinds:
         raise _RefusedError(f"there is no kind `{arguments.kind}` to run by hand; there are {', '.join(kinds)}")
-    name = arguments.name or arguments.kind
+    kind = kinds[arguments.kind]
+    name = arguments.kind if arguments.name is None else arguments.name
+    for option, text in (("--name", name), ("--place", arguments.place)):
+        try:
+            check_name(text)
+        except TopicError as error:
+            raise _RefusedError(f"{option}: {error}") from error
     try:
-        return run(kinds[arguments.kind], arguments.address, name, arguments.place, arguments.every)
+        return run(kind, arguments.address, name, arguments.place, arguments.every)
     except WrongAddressError as error:
         raise _RefusedError(str(error)) from error
 
@@ -114,8 +129,34 @@ def _shipped() -> Path:
 
 
 def _scenario_file(name: str) -> Path:
-    shipped = _shipped() / f"{name}.yaml"
-    return shipped if "/" not in name and shipped.exists() else Path(name)
+    shipped = {file.stem: file for file in sorted(_shipped().glob("*.yaml"))}
+    if name in shipped or os.access(name, os.F_OK):
+        return shipped.get(name, Path(name))
+    raise _RefusedError(
+        f"there is no file `{name}`, and of the scenarios that come along none is called so: there are "
+        f"{', '.join(shipped)} (`oriole fleet list` tells more)"
+    )
+
+
+def _seconds(text: str) -> float:
+    return _number_of_seconds(text, 0.0)
+
+
+def _beat(text: str) -> float:
+    from firmware_sim.devices.device import MIN_BEAT_S
+
+    return _number_of_seconds(text, MIN_BEAT_S)
+
+
+def _number_of_seconds(text: str, least: float) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of seconds") from None
+    if not (seconds > 0 and least <= seconds <= MAX_SECONDS):  # which nan is not
+        bound = f"at least {least:g}" if least else "above 0"
+        raise argparse.ArgumentTypeError(f"`{text}` is not {bound} and at most {MAX_SECONDS:.0f} seconds")
+    return seconds
 
 
 def _name_and_url(text: str) -> tuple[str, str]:

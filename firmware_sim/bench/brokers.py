@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from firmware_sim.child import MODULE
+
 _START_S: Final = 20.0
 _STOP_S: Final = 10.0
 
@@ -102,7 +104,7 @@ def _beside_python_or_on_path(name: str) -> str | None:
 
 
 def _oriole(program: str, folder: Path, port: int) -> list[str]:
-    return [program, "-m", "oriole", "broker", "--listen", f"mqtt://127.0.0.1:{port}"]
+    return [program, *MODULE, "oriole", "broker", "--listen", f"mqtt://127.0.0.1:{port}"]
 
 
 def _mosquitto(program: str, folder: Path, port: int) -> list[str]:
@@ -116,7 +118,12 @@ def _amqtt(program: str, folder: Path, port: int) -> list[str]:
 BROKERS: Final = {
     broker.name: broker
     for broker in (
-        Broker(name="oriole", program=lambda: sys.executable, version=("-m", "oriole", "--version"), command=_oriole),
+        Broker(
+            name="oriole",
+            program=lambda: sys.executable,
+            version=(*MODULE, "oriole", "--version"),
+            command=_oriole,
+        ),
         Broker(
             name="mosquitto",
             program=lambda: _beside_python_or_on_path("mosquitto"),
@@ -136,9 +143,9 @@ BROKERS: Final = {
 EDGE: Final = Broker(
     name="oriole edge",
     program=lambda: sys.executable,
-    version=("-m", "oriole", "--version"),
+    version=(*MODULE, "oriole", "--version"),
     command=lambda program, folder, port: [
-        *(program, "-m", "oriole", "edge", "--name", "bench"),
+        *(program, *MODULE, "oriole", "edge", "--name", "bench"),
         *("--listen", f"mqtt://127.0.0.1:{port}"),
     ],
 )

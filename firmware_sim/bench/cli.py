@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,6 +17,7 @@ from firmware_sim.bench.memory import Memory, measure_memory
 from firmware_sim.bench.rows import ROWS, quick_divisor
 from firmware_sim.bench.verdict import Verdict, judge
 from firmware_sim.load.process import allow_open_files
+from firmware_sim.output import writable, write
 
 _REPEAT: Final = 3
 
@@ -67,10 +67,10 @@ def main(argv: list[str]) -> int:
         memory=measure_memory(brokers, options.repeat),
         measurements=measurements,
     )
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
     _print(results)
-    return 0 if all(measurement.correct for measurement in measurements) else 1
+    files = {options.json: msgspec.json.format(msgspec.json.encode(results))} if options.json else {}
+    is_written = write("oriole bench", files)
+    return 0 if is_written and all(measurement.correct for measurement in measurements) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default: those installed of {', '.join(BROKERS)}",
     )
     parser.add_argument("--repeat", type=_positive, default=_REPEAT, metavar="N", help=f"default: {_REPEAT}")
-    parser.add_argument("--json", type=_writable, metavar="FILE", help="also write everything that was found to FILE")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="also write everything that was found to FILE")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages: shows that it works, no more")
     return parser
 
@@ -112,16 +112,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"`{text}` is not a whole number above 0")
     return int(text)
-
-
-def _writable(text: str) -> Path:
-    """Found out before the runs, not after."""
-    path = Path(text)
-    try:
-        path.touch()
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot write {text}: {error.strerror}") from error
-    return path
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Measures rows: each run has a broker and a generator of its own; brokers take turns, so that noise hits all alike."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
@@ -11,6 +10,7 @@ import msgspec
 
 from firmware_sim.bench.brokers import Broker, BrokerError, Running
 from firmware_sim.bench.rows import Row
+from firmware_sim.child import python_module
 from firmware_sim.load import Report, Workload
 from firmware_sim.load.process import resident_kib
 
@@ -78,7 +78,7 @@ def _measure_once(broker: Broker, measurement: Measurement) -> None:
 def _generate(running: Running, workload: Workload) -> Report:
     """In a process of its own: its collector, its memory and its open files are nobody else's."""
     host, port = running.address
-    command = [sys.executable, "-m", "firmware_sim.load", host, str(port), f"pid={running.pid}", *_words(workload)]
+    command = python_module("firmware_sim.load", host, str(port), f"pid={running.pid}", *_words(workload))
     try:
         finished = subprocess.run(command, capture_output=True, text=True, timeout=_GENERATOR_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -14,6 +14,7 @@ from firmware_sim.report.accounts import way_name
 from firmware_sim.report.latency import summarise
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+ROOMY = 130  # columns of a terminal that has room for what each way means
 RECENT = 300  # messages per way that the live latencies are of
 
 MEANING = {
@@ -28,9 +29,9 @@ MEANING = {
 }
 
 
-def picture(fleet: Fleet) -> Group:
-    """The whole screen."""
-    return Group(_head(fleet), _ways(fleet), _links(fleet), _economy(fleet))
+def picture(fleet: Fleet, width: int) -> Group:
+    """The whole screen, `width` columns wide."""
+    return Group(_head(fleet), _ways(fleet, has_room=width >= ROOMY), _links(fleet), _economy(fleet))
 
 
 def _head(fleet: Fleet) -> Panel:
@@ -40,23 +41,26 @@ def _head(fleet: Fleet) -> Panel:
     ready = sum(device.is_ready for device in fleet.devices)
     text = Text(f"{fleet.phase}: {ready} devices connected, {len(fleet.ledger.messages)} messages sent, ")
     text.append(f"{fleet.ledger.received_total} received", style="bold")
+    if fleet.phase == "connecting" and (missing := fleet.missing()):
+        text.append(f"\nwaiting for {missing}")
     bar = ProgressBar(total=scenario.seconds, completed=min(seconds, scenario.seconds))
     return Panel(Group(text, bar), title=scenario.name, title_align="left")
 
 
-def _ways(fleet: Fleet) -> Table:
+def _ways(fleet: Fleet, has_room: bool) -> Table:
     table = Table(box=None, pad_edge=False, title="pushes", title_justify="left", title_style="bold")
-    table.add_column("way")
-    table.add_column("")
+    table.add_column("way", no_wrap=True)
+    if has_room:
+        table.add_column("", no_wrap=True)
     for column in ("due", "arrived", "p50 ms", "p95 ms", "lately"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for key, way in sorted(fleet.ledger.ways.items()):
         latency = summarise(took for _, took in way.samples[-RECENT:])
         name = way_name(*key)
         behind = way.due - way.first
         table.add_row(
             name,
-            Text(MEANING.get(name, ""), style="dim"),
+            *([Text(MEANING.get(name, ""), style="dim")] if has_room else []),
             str(way.due),
             Text(str(way.first), style="yellow" if behind > 10 else "green"),
             f"{latency.p50_ms:.1f}",
@@ -84,9 +88,10 @@ def _links(fleet: Fleet) -> Table:
 def _economy(fleet: Fleet) -> Table:
     table = Table(box=None, pad_edge=False, title="\nthe same, by connection", title_justify="left", title_style="bold")
     table.add_column("devices")
-    for column in ("over links KiB", "delivered KiB", "link bytes per byte delivered"):
-        table.add_column(column, justify="right")
-    for column in ("values asked for", "p50 ms"):
+    for column in (
+        *("over links\nKiB", "delivered\nKiB", "link bytes per\nbyte delivered"),
+        *("values\nasked for", "p50 ms"),
+    ):
         table.add_column(column, justify="right")
     if not fleet.looks:
         return table

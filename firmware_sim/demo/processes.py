@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from firmware_sim.child import python_module
+
 READY_S = 20.0
 STOP_S = 5.0
 LAST_LINES = 8
@@ -42,10 +44,7 @@ class Program:
         """Start `oriole ARGUMENTS` and wait for its ready line. Raises `ProgramError`."""
         with self._log_file.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "oriole",
-                *arguments,
+                *python_module("oriole", *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

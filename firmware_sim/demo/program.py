@@ -17,6 +17,7 @@ from firmware_sim.fleet.fleet import Fleet, FleetError
 from firmware_sim.fleet.program import replace, result_of, show, tell
 from firmware_sim.fleet.scenario import Scenario, load
 from firmware_sim.links.network import Network, NetworkError
+from firmware_sim.output import writable, write
 from firmware_sim.report.html import Card, page
 from firmware_sim.report.latency import Latency
 from firmware_sim.report.result import Result
@@ -34,7 +35,7 @@ FAILED, STOPPED = 1, 128 + signal.SIGTERM
 
 def main(argv: list[str]) -> int:
     """Run the demo; exit status 1 when a message of QoS 1 or 2 was lost or doubled, or the programs did not start."""
-    arguments = _parser().parse_args(argv)
+    arguments = _arguments(argv)
     began_s = time.monotonic()
     scenario = load(Path(str(resources.files("firmware_sim") / "scenarios" / "three_houses.yaml")))
     try:
@@ -46,21 +47,34 @@ def main(argv: list[str]) -> int:
         return FAILED
     result = result_of(fleet)
     show(result)
+    files = {arguments.report: page(result, fleet.story(), _cards(result), facts).encode()}
     if arguments.json is not None:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
-    arguments.report.write_text(page(result, fleet.story(), _cards(result), facts))
+        files[arguments.json] = msgspec.json.format(msgspec.json.encode(result))
+    if not write("oriole demo", files):
+        return FAILED
     print(f"report: {arguments.report.resolve()}")
     return 0 if result.accounts.is_clean else FAILED
 
 
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    """Read the command line; what it leaves out comes from DEMO_SECONDS, so that `make demo` can be told."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.seconds is None:
+        try:
+            arguments.seconds = _seconds(os.environ.get("DEMO_SECONDS") or str(DEFAULT_SECONDS))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"the environment's DEMO_SECONDS: {error}")
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="oriole demo", description=__doc__)
-    default = os.environ.get("DEMO_SECONDS", DEFAULT_SECONDS)
     words = f"how long it takes in all (default: DEMO_SECONDS, or {DEFAULT_SECONDS:.0f}; at least {MIN_SECONDS:.0f})"
-    parser.add_argument("--seconds", type=_seconds, default=default, metavar="S", help=words)
+    parser.add_argument("--seconds", type=_seconds, metavar="S", help=words)
     parser.add_argument("--seed", type=int, default=1, help="what all random choices come from (default: 1)")
-    parser.add_argument("--report", type=Path, default=Path("demo-report.html"), metavar="FILE", help="the HTML report")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--report", type=writable, default="demo-report.html", metavar="FILE", help="the HTML report")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the figures there as well")
     return parser
 
 
@@ -106,10 +120,10 @@ async def _live(fleet: Fleet) -> None:
 
     from .live import picture
 
-    with Live(picture(fleet), auto_refresh=False) as live:
+    with Live(auto_refresh=False) as live:
         while True:
+            live.update(picture(fleet, live.console.width), refresh=True)
             await asyncio.sleep(FRAME_S)
-            live.update(picture(fleet), refresh=True)
 
 
 def _usage(program: Program) -> str:

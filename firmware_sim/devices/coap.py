@@ -8,6 +8,7 @@ when several wait, as RFC 7641 §1.3 allows: observers see states.
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Coroutine
 from typing import Any
 
@@ -160,5 +161,21 @@ def _host(address: Endpoint) -> str:
     return f"[{address.host}]" if ":" in address.host else address.host
 
 
-def _words(error: BaseException) -> str:
+def _words(error: Exception) -> str:
+    """What went wrong, for a person: aiocoap's own texts are names of its classes."""
+    match error:
+        case aiocoap.error.ResponseWrappingError(coapmessage=response):
+            return f"the answer is {response.code}"
+        case aiocoap.error.TimeoutError() | TimeoutError():
+            return "no answer"
+        case aiocoap.error.ResolutionError():
+            return "the host's name leads to no address"
+        case aiocoap.error.ObservationCancelled():
+            return "the server ended the observation"
+        case aiocoap.error.NetworkError(__cause__=OSError(errno=int(number))):
+            return os.strerror(number)
+        case aiocoap.error.MessageError():
+            return "the peer refused the message (RST)"
+        case aiocoap.error.NetworkError():
+            return "the network failed"
     return str(error) or type(error).__name__

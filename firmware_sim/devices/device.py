@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
+from msgspec import json
+
 from firmware_sim.report.ledger import Ledger, Message
 
 from .clock import SECOND_NS, Clock
 from .port import Delivery, Port
 from .stamp import Stamp, Values, seal, unseal
+
+MIN_BEAT_S = 0.001  # a beat of nothing would never let anything else happen
+MAX_SHOWN = 80  # characters of what somebody else sent
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,6 +83,8 @@ class Device:
         self._filters = tuple(self._unconfirmed)
         self._connected_since_ns: int | None = None
         self._has_booted = False
+        self.trouble = ""
+        """Why it is not connected, or what was not answered last, in words; empty when all is well."""
         self._is_running = False
         self._asked_ns = 0
         self._retained: dict[str, None] = {}
@@ -98,7 +105,7 @@ class Device:
         return None
 
     def obey(self, order: Values) -> None:
-        """Do as told. KeyError, TypeError and ValueError mean that the order is nonsense, and it is ignored."""
+        """Do as told. KeyError (a missing key), TypeError and ValueError mean that the order is nonsense: ignored."""
 
     def heard(self, topic: str, values: Values) -> None:
         """Something came in that is no order."""
@@ -190,6 +197,8 @@ class Device:
     def connected(self, resumed: bool) -> None:
         """Subscribe where the other side forgot; announce itself once."""
         self._connected_since_ns = self._clock.now_ns()
+        self.trouble = ""
+        self._ledger.note("connected", self.traits.name)
         if not resumed:
             for topic_filter in self._filters:
                 self._port.subscribe(topic_filter, self.traits.qos)
@@ -201,6 +210,7 @@ class Device:
     def disconnected(self, reason: str) -> None:
         """Note it; the port comes back by itself."""
         self._connected_since_ns = None
+        self.trouble = reason
         self._ledger.note("disconnected", f"{self.traits.name}: {reason}")
 
     def subscribed(self, topic_filter: str) -> None:
@@ -225,10 +235,18 @@ class Device:
         try:
             self.obey(values)
         except (KeyError, TypeError, ValueError) as error:
-            self._ledger.note("nonsense", f"{traits.name}: {error!r}")
+            self._ledger.note("nonsense", f"{traits.name}: {self._why_nonsense(delivery.payload, error)}")
             return
         confirmation = {"obeyed": [stamp.publisher, stamp.number]} if stamp is not None and is_ours else {}
         self.report_state(**confirmation)
+
+    def _why_nonsense(self, payload: bytes, error: Exception) -> str:
+        """What is wrong with an order, and what one looks like."""
+        text = payload.decode(errors="replace")
+        shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        example = json.encode(self.an_order(Random(0))).decode()
+        return f"`{shown}` is no order that a {self.kind} understands ({why}); one is {example}"
 
     def accepted(self, ticket: int) -> None:
         self._ledger.accepted(ticket, self._clock.now_ns())
@@ -237,6 +255,7 @@ class Device:
         self._ledger.refused(ticket, reason)
 
     def unanswered(self, ticket: int | None, reason: str) -> None:
+        self.trouble = reason
         self._ledger.note("unanswered", f"{self.traits.name}: {reason}")
 
     def resent(self, tickets: list[int]) -> None:

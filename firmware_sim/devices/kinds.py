@@ -2,7 +2,7 @@
 
 import hashlib
 
-from oriole.urls import Endpoint
+from oriole.urls import Endpoint, redacted
 from oriole.urls import SerialPort as SerialLine
 
 from .device import Device
@@ -18,6 +18,8 @@ KINDS: dict[str, type[Device]] = {kind.kind: kind for kind in (Lamp, Watch, Ther
 
 Address = Endpoint | SerialLine
 
+EXAMPLES = {"mqtt": "mqtt://127.0.0.1:1883", "coap": "coap://127.0.0.1:5683", "serial": "serial:///dev/ttyUSB0"}
+
 
 class WrongAddressError(ValueError):
     """A device cannot use such an address; the message says what it speaks."""
@@ -25,7 +27,16 @@ class WrongAddressError(ValueError):
 
 def parse_address(url: str) -> Address:
     """An address that some device can use. Raises `oriole.urls.UrlError`."""
-    return SerialLine.parse(url) if url.startswith("serial:") else Endpoint.parse(url)
+    return SerialLine.parse(url) if url.lower().startswith("serial:") else Endpoint.parse(url)
+
+
+def address_for(kind: type[Device], url: str) -> Address:
+    """The address that a person gave for a device of `kind`. Raises `WrongAddressError` and `oriole.urls.UrlError`."""
+    given, separator, _ = url.partition("://")
+    if not separator:
+        raise WrongAddressError(f"`{redacted(url)}` is no URL: write it like {EXAMPLES[kind.speaks[0]]}")
+    _check_scheme(kind, given.lower())
+    return parse_address(url)
 
 
 def scheme(address: Address) -> str:
@@ -35,9 +46,13 @@ def scheme(address: Address) -> str:
 
 def check_address(kind: type[Device], address: Address) -> None:
     """Raise `WrongAddressError` unless devices of `kind` speak what is spoken at `address`."""
-    if scheme(address) not in kind.speaks:
+    _check_scheme(kind, scheme(address))
+
+
+def _check_scheme(kind: type[Device], given: str) -> None:
+    if given not in kind.speaks:
         spoken = " or ".join(f"{name}://" for name in kind.speaks)
-        raise WrongAddressError(f"a {kind.kind} speaks {spoken}, not {scheme(address)}://")
+        raise WrongAddressError(f"a {kind.kind} speaks {spoken}, not {given}://")
 
 
 def new_port(kind: type[Device], name: str, address: Address, run: str, mqtt_version: int = 5) -> Port:

@@ -3,7 +3,7 @@
 from random import Random
 
 from .device import Device
-from .stamp import Values
+from .stamp import Values, number
 
 
 class Lamp(Device):
@@ -21,5 +21,7 @@ class Lamp(Device):
         return {"on": self.is_on, "brightness": self.brightness}
 
     def obey(self, order: Values) -> None:
-        self.is_on = bool(order["on"])
-        self.brightness = min(100, max(1, int(order.get("brightness", self.brightness))))
+        is_on = bool(order["on"])
+        if "brightness" in order:
+            self.brightness = int(min(100, max(1, number(order, "brightness"))))
+        self.is_on = is_on

@@ -4,6 +4,9 @@ The line may vanish (a pulled plug reads as an error); it is opened again until 
 """
 
 import asyncio
+import errno
+import os
+import termios
 import time
 from collections import deque
 
@@ -87,8 +90,8 @@ class SerialPort:
             return
         try:
             self._serial = serial.Serial(self._line.device, self._line.baud, timeout=0, write_timeout=0)
-        except serial.SerialException as error:
-            self._owner.disconnected(str(error))
+        except (OSError, ValueError) as error:  # SerialException is an OSError; ValueError: a speed that it cannot have
+            self._owner.disconnected(f"cannot open {self._line.device}: {_words(error)}")
             self._loop.call_later(RETRY_S, self._plug)
             return
         self._loop.add_reader(self._serial.fileno(), self._readable)
@@ -114,8 +117,8 @@ class SerialPort:
         assert self._serial is not None
         try:
             data = self._serial.read(max(1, self._serial.in_waiting))
-        except (serial.SerialException, OSError) as error:
-            self._unplug(str(error))
+        except OSError as error:
+            self._unplug(f"{self._line.device}: {_words(error)}")
             return
         self._advance(self._endpoint.receive(data, _now_ms()))
 
@@ -145,8 +148,8 @@ class SerialPort:
             written = self._serial.write(self._unwritten) or 0
         except serial.SerialTimeoutException:
             written = 0
-        except (serial.SerialException, OSError) as error:
-            self._loop.call_soon(self._unplug, str(error))
+        except OSError as error:
+            self._loop.call_soon(self._unplug, f"{self._line.device}: {_words(error)}")
             return
         self._unwritten = self._unwritten[written:]
         if self._unwritten:
@@ -167,6 +170,16 @@ class SerialPort:
                     self._owner.accepted(self._tickets.popleft()[1])
                 while self._filters and self._filters[0][0] <= sequence:
                     self._owner.subscribed(self._filters.popleft()[1])
+
+
+def _words(error: OSError | ValueError) -> str:
+    """What went wrong, for a person: pyserial says the number of an error twice, and the words in brackets."""
+    number = getattr(error, "errno", None)
+    if number is None and isinstance(error.__context__, termios.error):
+        number = error.__context__.args[0]
+    if number == errno.ENOTTY:
+        return "it is no serial line"
+    return str(error) if number is None else os.strerror(number)
 
 
 def _now_ms() -> int:

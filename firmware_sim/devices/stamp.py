@@ -27,6 +27,14 @@ class Stamp:
 Values = dict[str, Any]
 
 
+def number(values: Values, key: str) -> float:
+    """The number at `key`. Raises KeyError, or ValueError with what is there instead."""
+    try:
+        return float(values[key])
+    except (TypeError, ValueError):
+        raise ValueError(f"`{key}` is {values[key]!r}, no number") from None
+
+
 def seal(values: Values, stamp: Stamp) -> bytes:
     """The payload of a message."""
     return msgspec.json.encode({**values, "stamp": (stamp.run, stamp.publisher, stamp.number, stamp.at_ns)})

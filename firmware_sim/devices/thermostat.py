@@ -3,7 +3,7 @@
 from random import Random
 
 from .device import Device
-from .stamp import Values
+from .stamp import Values, number
 
 
 class Thermostat(Device):
@@ -27,7 +27,7 @@ class Thermostat(Device):
         return {"celsius": round(self.celsius, 2)}
 
     def obey(self, order: Values) -> None:
-        celsius = float(order["celsius"])
+        celsius = number(order, "celsius")
         if not 5 <= celsius <= 35:
             raise ValueError(f"{celsius} degrees is no temperature for a room")
         self.set_point = celsius

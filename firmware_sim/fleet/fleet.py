@@ -32,7 +32,7 @@ FAREWELL_S = 0.1
 
 
 class FleetError(RuntimeError):
-    """The fleet cannot begin; the message says who is missing and what they last heard."""
+    """The fleet did not begin; the message says who is missing and what they last heard."""
 
 
 class Happening(msgspec.Struct, frozen=True):
@@ -67,8 +67,8 @@ class Fleet:
     async def run(self) -> None:
         """Live through the scenario; the results are in the ledger, `happenings`, `looks` and the clock's lags.
 
-        Raises `FleetError` when devices do not get ready, `NetworkError` from the links. Whatever happens, no device
-        stays connected.
+        Raises `FleetError` when devices do not get ready, or it is stopped before they are; `NetworkError` from the
+        links. Whatever happens, no device stays connected.
         """
         watching = asyncio.create_task(self._watch())
         try:
@@ -124,10 +124,21 @@ class Fleet:
 
     def progress(self) -> str:
         """Where the run is, in a line."""
+        if self.phase == "connecting" and (missing := self.missing()):
+            return f"connecting: waiting for {missing}"
         second = max(0.0, (self.clock.now_ns() - self.began_ns) / SECOND_NS) if self.began_ns else 0.0
         ready = sum(device.is_ready for device in self.devices)
         counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received"
         return f"{second:5.0f} of {self.scenario.seconds:.0f} s  {self.phase}: {ready} devices, {counts}"
+
+    def missing(self) -> str:
+        """How many devices are not ready, one of them, and what it last heard; empty when all are."""
+        missing = [device for device in self.devices if not device.is_ready]
+        if not missing:
+            return ""
+        one = next((device for device in missing if device.trouble), missing[0])
+        why = one.trouble or "no answer yet"
+        return f"{len(missing)} of {len(self.devices)} devices, {one.traits.name} among them ({why})"
 
     def _farewell_s(self) -> float:
         """How long the devices' last words are under way: the network may not end before."""
@@ -143,13 +154,11 @@ class Fleet:
             if number % OPENED_AT_ONCE == OPENED_AT_ONCE - 1:
                 await asyncio.sleep(0)
         deadline_ns = self.clock.now_ns() + round(self.scenario.ready_s * SECOND_NS)
-        while missing := [device.traits.name for device in self.devices if not device.is_ready]:
+        while missing := self.missing():
             if self._stop.is_set():
-                return
+                raise FleetError(f"stopped before anything began, while it waited for {missing}")
             if self.clock.now_ns() > deadline_ns:
-                last = "; ".join(self.ledger.last_notes.values()) or "nothing was heard"
-                count = f"{len(missing)} of {len(self.devices)} devices"
-                raise FleetError(f"{count} did not get ready, {missing[0]} among them ({last})")
+                raise FleetError(f"waited {self.scenario.ready_s:g} s in vain for {missing}")
             await asyncio.sleep(CHECK_S)
 
     async def _new_device(self, plan: Plan) -> Device:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from firmware_sim.links.network import Network, NetworkError
+from firmware_sim.output import write
 from firmware_sim.report.result import Result, make_result
 from oriole.typed_yaml import ConfigError
 
@@ -17,6 +18,7 @@ from .fleet import Fleet, FleetError
 from .scenario import Scenario, load
 
 PROGRESS_S = 5.0
+CONNECTING_S = 2.0  # who waits for a connection wants to know sooner why there is none
 FAILED = 1
 
 
@@ -40,13 +42,14 @@ def run(
         print(f"oriole fleet: {error}", file=sys.stderr)
         return FAILED
     show(result)
+    files = {}
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+        files[json_file] = msgspec.json.format(msgspec.json.encode(result))
     if report_file is not None:
         from firmware_sim.report.html import page
 
-        report_file.write_text(page(result, fleet.story()))
-    return 0 if result.accounts.is_clean else FAILED
+        files[report_file] = page(result, fleet.story()).encode()
+    return 0 if write("oriole fleet", files) and result.accounts.is_clean else FAILED
 
 
 def replace(
@@ -59,7 +62,7 @@ def replace(
             raise ConfigError(f"--address {name}: the scenario has only {', '.join(scenario.addresses)}")
     seconds = scenario.seconds if seconds is None else seconds
     factor = seconds / scenario.seconds
-    schedule = [msgspec.structs.replace(event, at_s=event.at_s * factor) for event in scenario.schedule]
+    schedule = [msgspec.structs.replace(event, at_s=min(event.at_s * factor, seconds)) for event in scenario.schedule]
     try:
         return msgspec.structs.replace(
             scenario, addresses={**scenario.addresses, **addresses}, seconds=seconds, schedule=schedule
@@ -113,5 +116,5 @@ async def tell(fleet: Fleet) -> None:
     """A line of progress on stderr now and then."""
     with contextlib.suppress(asyncio.CancelledError):
         while True:
-            await asyncio.sleep(PROGRESS_S)
+            await asyncio.sleep(CONNECTING_S if fleet.phase == "connecting" else PROGRESS_S)
             print(fleet.progress(), file=sys.stderr, flush=True)

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from firmware_sim.devices.device import MIN_BEAT_S
 from firmware_sim.devices.kinds import KINDS, WrongAddressError, check_address, parse_address, scheme
+from firmware_sim.devices.names import check_name
 from firmware_sim.links.orders import LinkModel
 from oriole import typed_yaml
 from oriole.urls import UrlError
@@ -18,6 +20,7 @@ from oriole.wire.topics import TopicError, check_topic_filter, check_topic_name
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=7 * 86_400)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Beat = Annotated[float, msgspec.Meta(ge=MIN_BEAT_S, le=86_400)]
 
 MAX_DEVICES = 2_000
 
@@ -39,7 +42,7 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """A link that lies beyond their address (an edge's uplink): the report sets its bytes against theirs."""
     way: str = ""
     """What the report calls their connection; the address's name when empty."""
-    every_s: Positive = 10.0
+    every_s: Beat = 10.0
     """Seconds from beat to beat: a report, an order, an announcement, a waking."""
     qos: Literal[0, 1, 2] = 1
     """MQTT quality of service of all that they send and hear; CoAP and serial confirm always."""
@@ -60,7 +63,7 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.kind not in KINDS:
             raise ValueError(f"there is no kind `{self.kind}`; there are {', '.join(KINDS)}")
         try:
-            check_topic_name(self.place)
+            check_name(self.place)
             for topic_filter in self.hears:
                 check_topic_filter(topic_filter)
             for topic in filter(None, (self.announces, self.reads)):
@@ -81,7 +84,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Something that happens once; exactly one of `cut` and `heal`."""
 
     at_s: Seconds
-    """When, in seconds after the devices began."""
+    """When, in seconds after the devices began; not after the scenario's end."""
     cut: str = ""
     """A link that falls silent: nothing is reset, nothing gets through."""
     heal: str = ""
@@ -129,6 +132,13 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             self._check_population(name)
         for index, event in enumerate(self.schedule):
             _known(event.cut or event.heal, self.links, "link", f"schedule[{index}]")
+            if event.at_s > self.seconds:
+                end = f"{event.at_s:g} s is after the scenario's end: `seconds` is {self.seconds:g}"
+                raise _wrong(end, f"schedule[{index}].at_s")
+        try:
+            check_name(self.topics)
+        except TopicError as error:
+            raise _wrong(str(error), "topics") from None
         if sum(population.count for population in self.populations.values()) > MAX_DEVICES:
             raise _wrong(f"more than {MAX_DEVICES} devices", "populations")
 

@@ -1,10 +1,12 @@
 """The network as the fleet sees it: a handle on the process that holds the links."""
 
 import asyncio
-import sys
+import signal
 from typing import Literal, Self
 
 import msgspec
+
+from firmware_sim.child import python_module
 
 from .link import Counters
 from .orders import AddLink, Answer, Connect, Count, Cut, Forward, Heal, LinkModel, Order
@@ -24,8 +26,9 @@ class Network:
 
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
-        module = "firmware_sim.links.process"
-        self._process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=pipe, stdout=pipe)
+        self._process = await asyncio.create_subprocess_exec(
+            *python_module("firmware_sim.links.process"), stdin=pipe, stdout=pipe, preexec_fn=_ignore_signals
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,3 +80,11 @@ class Network:
         if answer.error:
             raise NetworkError(answer.error)
         return answer
+
+
+def _ignore_signals() -> None:
+    """Run in the new process: Ctrl-C, and what stops a whole group or service, reaches it too, but the fleet decides
+    when it ends. Here, because a signal may come before its own first line.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

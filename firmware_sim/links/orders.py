@@ -6,6 +6,8 @@ import msgspec
 
 from .link import Counters
 
+MAX_DELAY_MS = 3_600_000.0
+
 
 class LinkModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a link is like, the same in both directions."""
@@ -20,6 +22,8 @@ class LinkModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def __post_init__(self) -> None:
         if self.delay_ms < 0 or self.rate_kbit < 0 or self.buffer_kib < 1:
             raise ValueError("a link's delay and rate cannot be negative, and its buffer holds at least 1 KiB")
+        if not self.delay_ms <= MAX_DELAY_MS:
+            raise ValueError(f"a link's delay is a number of at most {MAX_DELAY_MS:.0f} ms")
 
 
 class AddLink(msgspec.Struct, frozen=True, tag=True):

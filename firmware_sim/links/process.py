@@ -1,10 +1,10 @@
 """The network's own process: links live here, so that a busy device simulator cannot make them slow.
 
-Orders come on stdin, answers leave on stdout (`orders.py`). It ends when stdin does: no network outlives its fleet.
+Orders come on stdin, answers leave on stdout (`orders.py`). It ends when stdin does: no network outlives its fleet, and
+none ends before it (`network.py` starts it deaf to signals).
 """
 
 import asyncio
-import signal
 import sys
 
 import msgspec
@@ -80,5 +80,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the fleet decides when we end
     asyncio.run(serve())

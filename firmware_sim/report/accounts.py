@@ -41,6 +41,21 @@ class Books(msgspec.Struct):
         return self.due == self.delivered + self.replaced + self.refused + self.lost_qos0 + self.lost
 
 
+COLUMNS = {
+    "due": "due",
+    "delivered": "delivered",
+    "late": "late",
+    "after sleep": "after_sleep",
+    "replaced": "replaced",
+    "refused": "refused",
+    "lost": "lost",
+    "lost QoS 0": "lost_qos0",
+    "doubled": "doubled",
+    "repeats": "repeated",
+}
+"""What people read above each figure of `Books`, at a terminal and in the report, in this order."""
+
+
 class Accounts(msgspec.Struct):
     """A fleet's books."""
 

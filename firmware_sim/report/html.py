@@ -7,6 +7,7 @@ from importlib import resources
 from itertools import pairwise
 from string import Template
 
+from .accounts import COLUMNS
 from .latency import MS_NS, Latency
 from .result import Result
 from .story import Look, Story
@@ -156,33 +157,17 @@ def _second(story: Story, at_ns: int) -> float:
 
 
 def _books(result: Result) -> str:
-    head = (
-        "way",
-        "due",
-        "delivered",
-        "late",
-        "after sleep",
-        "replaced",
-        "refused",
-        "lost",
-        "of QoS 0",
-        "doubled",
-        "DUP",
-    )
     rows = []
     for way, books in [*result.accounts.ways.items(), ("all", result.accounts.total)]:
-        before = (books.due, books.delivered, books.late, books.after_sleep, books.replaced, books.refused)
-        cells = "".join(f"<td>{count or '·'}</td>" for count in before)
-        cells += _bad(books.lost) + f"<td>{books.lost_qos0 or '·'}</td>" + _bad(books.doubled)
-        cells += f"<td>{books.repeated or '·'}</td>"
+        cells = "".join(_cell(getattr(books, name), is_bad=name in ("lost", "doubled")) for name in COLUMNS.values())
         rows.append(f'<tr class="{"all" if way == "all" else ""}"><td>{escape(way)}</td>{cells}</tr>')
     words = "A message counts once for each device that it was due to. Replaced: a newer state of its topic arrived."
     faults = "".join(f"<p>{escape(fault)}</p>" for fault in result.accounts.faults)
-    return _section("What became of every message", words, _table(head, rows), faults)
+    return _section("What became of every message", words, _table(("way", *COLUMNS), rows), faults)
 
 
-def _bad(count: int) -> str:
-    return f'<td class="bad">{count}</td>' if count else "<td>·</td>"
+def _cell(count: int, is_bad: bool) -> str:
+    return f'<td class="bad">{count}</td>' if count and is_bad else f"<td>{count or '·'}</td>"
 
 
 def _latency_table(result: Result) -> str:

@@ -52,7 +52,7 @@ class Result(msgspec.Struct):
     lag: Latency
     """How late the fleet's own planned actions began."""
     notes: dict[str, int]
-    """Events that are no messages, counted: disconnections, requests without an answer."""
+    """Events that are no messages, counted: connections and their ends, requests without an answer."""
 
     @property
     def is_lag_fair(self) -> bool:
@@ -64,9 +64,9 @@ class Result(msgspec.Struct):
         """Two lines: what became of the messages, and whether the clock can be believed."""
         total = self.accounts.total
         books = f"{total.due} messages due: {total.delivered} delivered, {total.replaced} replaced by a newer state, "
-        books += f"{total.refused} refused, {total.lost} lost, {total.doubled} doubled, {total.repeated} repeats (DUP)"
+        books += f"{total.refused} refused, {total.lost} lost, {total.doubled} doubled, {total.repeated} repeats"
         if total.lost_qos0:
-            books += f", {total.lost_qos0} of QoS 0 lost"
+            books += f", {total.lost_qos0} lost QoS 0"
         if not self.accounts.adds_up:
             books += "; THE BOOKS DO NOT ADD UP"
         lag = f"the fleet's own lag was {self.lag.p99_ms:.1f} ms at p99"

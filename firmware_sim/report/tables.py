@@ -3,6 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
+from .accounts import COLUMNS
 from .latency import Latency
 from .result import Result
 
@@ -14,13 +15,11 @@ def summary(result: Result) -> Group:
 
 def books_table(result: Result) -> Table:
     """What became of every message, by way."""
-    table = _table("messages", "way", "due", "delivered", "late", "after sleep", "replaced", "refused", "lost")
-    for column in ("lost QoS 0", "doubled", "repeats"):
-        table.add_column(column, justify="right")
+    table = _table("messages", "way", *(name.replace(" ", "\n", 1) for name in COLUMNS))
+    table.padding = (0, 1, 0, 0)  # eleven columns on 80: then the ways break, the figures and their names do not
     for way, books in [*result.accounts.ways.items(), ("all", result.accounts.total)]:
-        counts = (books.due, books.delivered, books.late, books.after_sleep, books.replaced, books.refused, books.lost)
-        more = (books.lost_qos0, books.doubled, books.repeated)
-        table.add_row(way, *map(_count, (*counts, *more)), style="bold" if way == "all" else "")
+        counts = (_count(getattr(books, name)) for name in COLUMNS.values())
+        table.add_row(way, *counts, style="bold" if way == "all" else "")
     return table
 
 
@@ -39,9 +38,9 @@ def latency_table(result: Result) -> Table:
 
 def _table(title: str, first: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column(first)
+    table.add_column(first, overflow="fold", vertical="bottom")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True, vertical="bottom")
     return table
 
 

@@ -14,9 +14,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from firmware_sim.bench.brokers import BROKERS
+from firmware_sim.bench.brokers import BROKERS, EDGE
+from firmware_sim.bench.measure import measure
+from firmware_sim.bench.rows import ROWS
 from firmware_sim.load import Generator, LoadError, Report, Workload
 from firmware_sim.load.native import compiled
+from oriole import __version__
 from oriole.wire.mqtt import V311, ConnAck, Connect, Publish, ReasonCode, Splitter, SubAck, Subscribe, decode, encode
 
 LOOPS = [
@@ -209,6 +212,18 @@ def test_bench_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     assert results["quick"]
 
 
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "oriole").mkdir()
+    for name in ("oriole/__init__.py", "random.py", "firmware_sim.py"):
+        (tmp_path / name).write_text("raise ImportError('from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    assert BROKERS["oriole"].find_version() == EDGE.find_version() == __version__
+    with EDGE.run():
+        pass
+    (measurement,) = measure([ROWS["qos-1"]], [BROKERS["oriole"]], repeat=1, divisor=100, tell=lambda _: None)
+    assert measurement.correct, measurement.failures
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -216,6 +231,7 @@ def test_bench_prints_a_table_and_writes_json(tmp_path: Path) -> None:
         (["--brokers", "oriole,nope"], "unknown broker `nope`"),
         (["--repeat", "0"], "above 0"),
         (["--json", "/dev/null/results.json"], "cannot write"),
+        (["--json", "/tmp"], "cannot write /tmp: Is a directory"),
     ],
 )
 def test_bench_refuses_bad_options(options: list[str], complaint: str) -> None:

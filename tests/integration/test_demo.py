@@ -1,5 +1,6 @@
 """`oriole demo` as a user starts it: broker, edges, cables and all, in small."""
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+
+from firmware_sim.demo.processes import Program
+from firmware_sim.links.network import Network
+from firmware_sim.links.orders import LinkModel
 
 DEMO = [sys.executable, "-m", "oriole", "demo"]
 
@@ -70,6 +75,22 @@ def test_stopped_early_it_leaves_nothing_behind(tmp_path: Path, after_s: float, 
     while left := [pid for pid in started if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline_s, left
         time.sleep(0.05)
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "oriole").mkdir()
+    for name in ("oriole/__init__.py", "random.py", "firmware_sim.py"):
+        (tmp_path / name).write_text("raise ImportError('from the current folder')")
+    monkeypatch.chdir(tmp_path)
+
+    async def scene() -> None:
+        async with Network() as network:
+            await network.add("dsl", LinkModel())
+        program = Program("broker", tmp_path / "log")
+        await program.start("broker", "--listen", "mqtt://127.0.0.1:0")
+        await program.stop()
+
+    asyncio.run(scene())
 
 
 def test_too_short_is_refused_before_anything_starts() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -157,14 +158,17 @@ def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Pat
     file, report = tmp_path / "small.yaml", tmp_path / "report.html"
     file.write_text(SCENARIO.format(mqtt=broker[0], coap=broker[1]))
     command = [*ORIOLE, "fleet", "run", file, "--seconds", "60", "--report", report]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     assert process.stdout is not None
     while "running" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does, and `timeout`: the network's process gets it, too
     output, _ = process.communicate(timeout=15)
     assert process.returncode == 0, output
     assert "0 lost" in output
+    assert "unexpectedly" not in output
     assert report.exists()
 
 
@@ -179,13 +183,70 @@ def test_a_broken_file_is_refused_by_line(tmp_path: Path) -> None:
     assert "line 10: `populations.watch`: there is no kind `clock`" in process.stderr
 
 
-def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
+def nobody_there(tmp_path: Path, ready_s: float) -> Path:
+    """A scenario whose devices find nobody."""
     file = tmp_path / "nobody.yaml"
-    population = "populations: {lamp: {kind: lamp, address: b}}"
-    file.write_text(f"{{name: nobody, ready_s: 1, addresses: {{b: 'mqtt://127.0.0.1:1'}}, {population}}}")
-    process = subprocess.run([*ORIOLE, "fleet", "run", file], capture_output=True, text=True, check=False, timeout=20)
+    populations = "{lamp: {kind: lamp, address: b}, thermostat: {kind: thermostat, address: c}}"
+    addresses = "{b: 'mqtt://127.0.0.1:1', c: 'coap://127.0.0.1:1'}"
+    file.write_text(f"{{name: nobody, ready_s: {ready_s}, addresses: {addresses}, populations: {populations}}}")
+    return file
+
+
+def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
+    command = [*ORIOLE, "fleet", "run", nobody_there(tmp_path, ready_s=1)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert process.returncode == 1
-    assert re.search(r"1 of 1 devices did not get ready, lamp-1 among them .*refused", process.stderr)
+    assert re.search(
+        r"waited 1 s in vain for 2 of 2 devices, lamp-1 among them \(.*: Connection refused\)", process.stderr
+    )
+
+
+def test_stopped_before_anybody_was_ready_is_no_success(tmp_path: Path) -> None:
+    command = [*ORIOLE, "fleet", "run", nobody_there(tmp_path, ready_s=60)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    waiting = process.stderr.readline()
+    assert re.match(r"connecting: waiting for 2 of 2 devices, lamp-1 among them \(.*: Connection refused\)", waiting)
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert output == "", "no verdict"
+    assert "stopped before anything began, while it waited for 2 of 2 devices" in said
+
+
+REFUSED_PUTS = [
+    f"unanswered: thermostat: PUT home/thermostat/{topic}: Connection refused" for topic in ("reading", "state")
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "words"),
+    [
+        (
+            "relay",
+            "serial:///nonexistent",
+            ["disconnected: relay: cannot open /nonexistent: No such file or directory"],
+        ),
+        ("relay", "serial:///dev/null", ["disconnected: relay: cannot open /dev/null: it is no serial line"]),
+        (
+            "thermostat",
+            "coap://127.0.0.1:1",
+            [*REFUSED_PUTS, "unanswered: thermostat: observing home/thermostat/set: Connection refused"],
+        ),
+    ],
+)
+def test_a_device_by_hand_says_its_trouble_once_and_in_words(kind: str, address: str, words: list[str]) -> None:
+    device = subprocess.Popen([*ORIOLE, "fleet", "device", kind, address], stdout=subprocess.PIPE, text=True)
+    assert device.stdout is not None
+    lines: list[str] = []
+    while len(lines) < len(words):
+        line = device.stdout.readline()
+        lines += [line] if line.startswith("!") else []
+    time.sleep(2.5)  # it tries again meanwhile, twice at least
+    device.send_signal(signal.SIGINT)
+    output, _ = device.communicate(timeout=20)
+    assert sorted(lines) == [f"! {each}\n" for each in words]
+    assert "!" not in output
 
 
 def test_a_lamp_by_hand(broker: tuple[str, str]) -> None:

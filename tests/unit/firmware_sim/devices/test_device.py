@@ -141,23 +141,42 @@ def test_an_order_left_by_another_run_is_obeyed_and_confirms_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "nonsense"),
+    ("kind", "nonsense", "why"),
     [
-        (Lamp, {"brightness": 3}),
-        (Lamp, {"on": True, "brightness": "bright"}),
-        (Thermostat, {"celsius": 70}),
-        (Thermostat, {"celsius": None}),
-        (Watch, {"buzz": "loudly"}),
-        (Relay, {}),
+        (Lamp, {"brightness": 3}, "'on' is missing"),
+        (Lamp, {"on": True, "brightness": "bright"}, "`brightness` is 'bright', no number"),
+        (Thermostat, {"celsius": 70}, "70.0 degrees is no temperature for a room"),
+        (Thermostat, {"celsius": None}, "`celsius` is None, no number"),
+        (Watch, {"buzz": "loudly"}, "cannot buzz for 'loudly'"),
+        (Relay, {}, "'closed' is missing"),
     ],
 )
-def test_nonsense_is_counted_and_not_confirmed(kind: type[Device], nonsense: Values) -> None:
+def test_nonsense_is_counted_explained_and_not_confirmed(kind: type[Device], nonsense: Values, why: str) -> None:
     device = bench(kind)
     device.device.connected(resumed=False)
     said = len(device.port.published)
     device.order(**nonsense)
     assert device.ledger.notes["nonsense"] == 1
+    assert f"is no order that a {kind.kind} understands ({why}" in device.ledger.last_notes["nonsense"]
     assert len(device.port.published) == said
+
+
+def test_what_is_no_order_at_all_is_shown_beside_one() -> None:
+    lamp = bench(Lamp)
+    lamp.device.connected(resumed=False)
+    lamp.device.delivered(Delivery("home/it/set", b"rubbish \xff" + b"." * 1000, 1, repeat=False, stored=False))
+    words = lamp.ledger.last_notes["nonsense"]
+    assert words.startswith("it: `rubbish \N{REPLACEMENT CHARACTER}...")
+    assert '; one is {"on":' in words
+    assert len(words) < 250
+
+
+def test_a_device_knows_its_trouble_until_it_is_over() -> None:
+    lamp = bench(Lamp)
+    lamp.device.disconnected("nobody there")
+    assert lamp.device.trouble == "nobody there"
+    lamp.device.connected(resumed=False)
+    assert lamp.device.trouble == ""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.obeys], ids=lambda kind: kind.kind)

@@ -62,6 +62,16 @@ def test_what_comes_along_is_sound(file: Path) -> None:
         ("cut: dsl", "cut: adsl", r"line 14: `schedule\[0\]`: no link `adsl`"),
         ("cut: dsl", "cut: dsl, heal: dsl", r"line 14: .*either `cut` or `heal`"),
         ("delay_ms: 40", "delay_ms: -40", r"line 8: .*cannot be negative"),
+        ("delay_ms: 40", "delay_ms: .inf", r"line 8: .*at most 3600000 ms"),
+        ("delay_ms: 40", "delay_ms: .nan", r"line 8: .*at most 3600000 ms"),
+        ("at_s: 20", "at_s: 80", r"line 15: `schedule\[1\]\.at_s`: 80 s is after .*`seconds` is 60"),
+        ("kind: lamp,", "kind: lamp, every_s: 0,", r"line 10: `populations\.lamp\.every_s`: .*>= 0\.001"),
+        ("kind: lamp,", "kind: lamp, every_s: 0.0001,", r"line 10: .*every_s`: .*>= 0\.001"),
+        ("kind: lamp,", "kind: lamp, every_s: .nan,", r"line 10: .*every_s`: .*>= 0\.001"),
+        ("kind: lamp,", "kind: lamp, every_s: .inf,", r"line 10: .*every_s`: .*<= 86400"),
+        ("name: test", "name: test\nseconds: 0", r"line 3: `seconds`: .*> 0"),
+        ("kind: lamp,", "kind: lamp, place: a//b,", r"line 10: `populations\.lamp`: an empty topic level"),
+        ("name: test", "name: test\ntopics: a/#", r"line 3: `topics`: a topic name has no wildcards"),
         ("count: 3", "count: 3000", r"line 10: .*<= 2000"),
         ("broker: mqtt://127.0.0.1:1883", "broker: mqtt://", r"line 4: `addresses\.broker`"),
     ],
@@ -87,6 +97,12 @@ def test_populations_become_devices() -> None:
 def test_another_length_squeezes_the_schedule() -> None:
     scenario = replace(read(GOOD), seconds=6)
     assert [event.at_s for event in scenario.schedule] == [1.0, 2.0]
+
+
+def test_an_event_at_the_very_end_stays_in_time() -> None:
+    ending = read(GOOD.replace("at_s: 20", "at_s: 60"))
+    for seconds in (0.1, 7, 49, 1e-3):
+        assert replace(ending, seconds=seconds).schedule[-1].at_s == pytest.approx(seconds)
 
 
 def test_another_address_is_checked_like_the_files() -> None:
