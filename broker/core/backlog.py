@@ -34,6 +34,7 @@ class Backlog:
 
     def add(self, message: Message) -> None:
         """Taken over."""
+        message.promised = True
         self.messages += 1
         self.bytes += message.size
 

@@ -57,10 +57,15 @@ class Message:
         order: its place in this node's order, given when it is routed with QoS > 0 or as retained state; 0 before that.
         encoded: a format (a bit of `Form.takes`) and the bytes before and after the packet identifier in it, where a
             protocol has them at hand: who delivers unchanged, in the same format, need not encode.
+        promised: it is taken over before it is routed, and acknowledged: it finds room then, limits or not; `Backlog`
+            sees to it that these are few.
         replayed: it was retained elsewhere before it was asked for here: who gets it gets it with RETAIN set.
     """
 
-    __slots__ = ("encoded", "expires_at", "header", "order", "origin", "payload", "qos", "replayed", "retain", "topic")
+    __slots__ = (
+        "encoded", "expires_at", "header", "order", "origin", "payload", "promised", "qos", "replayed", "retain",
+        "topic",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -80,6 +85,7 @@ class Message:
         self.origin = origin
         self.expires_at = expires_at
         self.order = 0
+        self.promised = False
         self.replayed = False
         self.encoded: tuple[int, bytes, bytes] | None = None
 

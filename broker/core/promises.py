@@ -82,15 +82,13 @@ class Promises:
                 if made:
                     self._waiting.append((self._position, made))
                 continue
-            for promise in made:
-                promise.kept(now)
+            _keep(made, now)
 
     def committed(self, position: int, now: int) -> None:
         """The journal is safe up to `position`."""
         waiting = self._waiting
         while waiting and waiting[0][0] <= position:
-            for promise in waiting.popleft()[1]:
-                promise.kept(now)
+            _keep(waiting.popleft()[1], now)
 
     def failed(self, now: int) -> None:
         """What was appended and is not committed never will be: a later batch rests on the one that was lost."""
@@ -98,3 +96,15 @@ class Promises:
         for _, promises in waiting:
             for promise in promises:
                 promise.broken(now)
+
+
+def _keep(promises: Sequence[Promise], now: int) -> None:
+    """Keep promises; one that fails, by a fault of ours, does not stand between the others and their peers."""
+    faults = []
+    for promise in promises:
+        try:
+            promise.kept(now)
+        except Exception as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]

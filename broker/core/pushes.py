@@ -65,7 +65,7 @@ def payload_of(message: Message, now: int | None) -> bytes:
         now: node time in milliseconds, for what remains of the lifetime; None leaves the lifetime out, where the hop
             has another way to say it.
     """
-    if not is_push(message):
+    if not is_push(message) or (message.retain and not message.payload):  # which deletes the value
         return message.payload
     from oriole.wire import push
 

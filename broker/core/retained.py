@@ -57,7 +57,7 @@ class Retained:
         if not message.payload:
             self.remove(message.topic)
             return
-        if not self.room_for(message):
+        if not (message.promised or self.room_for(message)):
             raise RetainedFullError
         known = self._messages.values.get(message.topic)
         self.bytes += message.size - (known.size if known is not None else 0)

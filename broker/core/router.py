@@ -115,11 +115,8 @@ class Router:
         """Keep `message` if it is retained, and hand it to everyone on its route.
 
         The caller has asked `obstacle` for a message that it will acknowledge. A QoS 2 message, recorded when it was
-        received, is not recorded twice. One whose lifetime is over goes nowhere.
+        received, is not recorded twice. One whose lifetime is over takes its place, as any other, and is worth nothing.
         """
-        if message.expires_at and message.expires_at <= now:
-            self.engine.settlement.expired += 1
-            return
         if message.retain or message.qos:
             self.order += 1
             message.order = self.order
@@ -127,6 +124,10 @@ class Router:
                 self._retain(message, now)
             if message.qos != 2 and (route.persistent or message.retain):
                 self.engine.promises.records.append(Accepted(message))
+        if message.expires_at and message.expires_at <= now:
+            for sink in route.sinks:
+                self.engine.settlement.expire(message, sink, now)
+            return
         for group in route.groups:
             group.form.deliver(message, group.sinks, now)
 
@@ -149,7 +150,7 @@ class Router:
             yield from memory.matching(filter, now)
 
     def _retain(self, message: Message, now: int) -> None:
-        if not self.retained.room_for(message):
+        if not (message.promised or self.retained.room_for(message)):
             self.engine.settlement.drop(Reason.QUEUE_FULL)
             return
         if self.arbiter is not None:

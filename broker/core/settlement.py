@@ -68,6 +68,12 @@ class Settlement:
         """Count `count` deliveries that ended without their message."""
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
+    def expire(self, message: Message, sink: Sink, now: int) -> None:
+        """A delivery that time made worthless."""
+        self.expired += 1
+        if self.record is not None:
+            self.record(message, sink, Outcome.EXPIRED, None, now)
+
     def refuse(self, reason: Reason, count: int = 1) -> None:
         """Count `count` publishes that were turned away before an acknowledgement."""
         self.refused[reason] = self.refused.get(reason, 0) + count

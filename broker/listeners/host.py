@@ -67,12 +67,14 @@ class Host:
         now = self.moment  # read when the first bytes of this turn came
         while engine.questions:
             self._answer(now)
-        engine.turn(now)
-        if engine.questions or engine.later:  # brought up by channels that went on
-            self.wake()
-        at = engine.next_deadline()
-        if at is not None and (self._timer is None or at < self._armed_at):
-            self._arm(at)
+        try:
+            engine.turn(now)
+        finally:  # whatever went wrong with one of them
+            if engine.questions or engine.later:  # brought up by channels that went on
+                self.wake()
+            at = engine.next_deadline()
+            if at is not None and (self._timer is None or at < self._armed_at):
+                self._arm(at)
 
     def _arm(self, at: int) -> None:
         if self._timer is not None:

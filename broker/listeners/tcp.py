@@ -7,6 +7,7 @@ refuses, a DISCONNECT that explains) must arrive, and `close` with unread bytes 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable
@@ -58,7 +59,7 @@ class TcpChannel(Channel):
         self._socket = connection
         self._unsent: bytes | memoryview = b""
         self._gone = False
-        self._left = False
+        self._left: asyncio.TimerHandle | None = None
         self._reading = False
         self.stream: Stream
 
@@ -70,11 +71,11 @@ class TcpChannel(Channel):
     def _read(self, on: bool) -> None:
         if on != self._reading:
             self._reading = on
-            self._left = False
+            self._forget_that_it_left()
             self._watch()
 
     def _watch(self) -> None:
-        events = READABLE if self._reading else 0 if self._left or self._gone else HUNG_UP
+        events = READABLE if self._reading else 0 if self._left is not None or self._gone else HUNG_UP
         if self._unsent:
             events |= WRITABLE
         self._host.loop.watch(self._socket.fileno(), events, self)
@@ -137,14 +138,14 @@ class TcpChannel(Channel):
 
     def _hung_up(self) -> None:
         """The peer left while it is held: let it be heard soon, or not at all."""
-        if not self._left and not self._gone:
-            self._left = True
+        if self._left is None and not self._gone:
+            self._left = self._host.loop.call_later(HELD_LINGER_S, self._lost)
             self._watch()
-            self._host.loop.call_later(HELD_LINGER_S, self._give_up)
 
-    def _give_up(self) -> None:
-        if self._left:
-            self._lost()
+    def _forget_that_it_left(self) -> None:
+        if self._left is not None:
+            self._left.cancel()
+            self._left = None
 
     def _keep(self, data: bytes | memoryview, sent: int) -> None:
         """Keep what the socket did not take of `data` until it is writable."""
@@ -196,6 +197,7 @@ class TcpChannel(Channel):
             return
         self._gone = True
         self._reading = False
+        self._forget_that_it_left()
         self._unsent = b""
         self._watch()
         self._socket.close()

@@ -484,6 +484,7 @@ class Connection:
 
     def closed(self, now: int) -> None:
         """The byte stream is gone. May be called twice."""
+        self._hand_over_promises()
         self.channel.closing = True
         for ticket in self._tickets:
             self.service.engine.withdraw(ticket)

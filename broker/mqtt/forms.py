@@ -15,6 +15,7 @@ from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.pushes import payload_of
 from broker.core.settlement import Outcome, Reason
 from broker.mqtt.pieces import PACKET_IDENTIFIERS
+from oriole.link.uplink.stamps import without_stamps
 from oriole.wire.mqtt import V5, Properties, encode_properties
 from oriole.wire.mqtt.fields import encode_variable_byte_integer
 from oriole.wire.user_properties import COLLAPSE_KEY
@@ -63,8 +64,10 @@ def own_user_properties(header: Header) -> list[tuple[str, str]]:
 
 
 def read_header(properties: Properties, node_path: tuple[str, ...] = ()) -> Header | None:
-    """What a PUBLISH's properties say about its message; None if they say nothing that travels on."""
-    pairs = properties.user_property
+    """What a PUBLISH's properties say about its message; None if they say nothing that travels on. What a node stamps
+    on a message is no part of it, and nobody else's word for it.
+    """
+    pairs = without_stamps(properties.user_property)
     collapse_key = next((value for name, value in pairs if name == COLLAPSE_KEY), None)
     header = Header(
         properties.content_type,

@@ -15,7 +15,6 @@ from broker.core.records import Accepted
 from broker.core.settlement import Reason
 from broker.mqtt.forms import MqttForm, publish_properties, read_header
 from oriole.link.uplink import SNAPSHOT_END, Stamp, StampError
-from oriole.link.uplink.stamps import without_stamps
 from oriole.wire.mqtt import V5, Properties, ProtocolError, PubAck, encode
 
 if TYPE_CHECKING:
@@ -121,8 +120,6 @@ def read_stamped(session: Session, properties: Properties) -> tuple[Header | Non
         stamp = Stamp.read(properties.user_property)
     except StampError as error:
         raise ProtocolError(str(error)) from None
-    if stamp != Stamp():
-        properties.user_property = without_stamps(properties.user_property)
     return read_header(properties, stamp.path), stamp
 
 

@@ -190,6 +190,7 @@ class MqttService:
         session.permissions.clear()
         session.expires_at = 0
         session.will = connect.will
+        session.will_is_bare = connection.version != V5
         session.will_at = 0
         keep_alive = connect.keep_alive
         if connection.version == V5:
@@ -339,6 +340,6 @@ def will_message(will: Will, session: Session, now: int) -> Message:
     expires_at = 0 if lifetime is None else now + lifetime * 1000
     header = read_header(will.properties)
     message = Message(will.topic, will.payload, will.qos, will.retain, header, session, expires_at)
-    if session.encoding.version != V5:
+    if session.will_is_bare:
         open_push(message, now)
     return message

@@ -79,6 +79,7 @@ class Session:
         expiry_interval: seconds it outlives its connection; `NEVER` for always.
         expires_at: when it ends, in milliseconds, while the client is away; 0 otherwise.
         will, will_at: the will to publish, and when, while a will delay runs.
+        will_is_bare: it comes from a client without properties, and may be a push's envelope.
         encoding: how its client takes packets; subscriptions add their options to it.
         past: what new subscriptions are still to get of what was published before; None once they have it.
         node: how the client introduced itself, if it is another Oriole node.
@@ -89,7 +90,7 @@ class Session:
         "channel", "client_id", "connection", "encoding", "expires_at", "expiry_interval", "full", "inflight",
         "last_identifier", "limits", "max_packet_bytes", "node", "past", "permissions", "persistent", "queue",
         "queue_bytes", "received", "remote", "resend", "restricted", "router", "service", "settlement",
-        "subscriptions", "username", "wake_at", "will", "will_at", "window",
+        "subscriptions", "username", "wake_at", "will", "will_at", "will_is_bare", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, service: MqttService) -> None:
@@ -117,6 +118,7 @@ class Session:
         self.expires_at = 0
         self.will: Will | None = None
         self.will_at = 0
+        self.will_is_bare = False
         self.wake_at = 0
         self.full = False
         self.persistent = False
@@ -157,13 +159,13 @@ class Session:
     def enqueue(self, delivery: Delivery, now: int) -> None:
         """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told.
 
-        What was taken over before (a QoS 2 message, one from another node, routed after their commit) still comes then:
-        there is room for as much again, which is as much as `Backlog` lets in. What the centre sends goes beyond that
-        at an edge; it is lost, counted and named.
+        What was promised before (a QoS 2 message, one from another node, routed after their commit) still comes then,
+        as much as `Backlog` lets in. What the centre sends an edge has as much room again; beyond that it is lost,
+        counted and named.
         """
         if self.queue is None:
             self.queue = deque()
-        elif self.full and self._overflows():
+        elif self.full and not delivery[0].promised and self._overflows():
             self.lose(delivery[0], Reason.QUEUE_FULL, now)
             return
         self.queue.append(delivery)
@@ -173,8 +175,7 @@ class Session:
 
     def _overflows(self) -> bool:
         limits = self.limits
-        most_bytes = 2 * limits.max_queue_bytes + limits.max_packet_bytes  # the limit may be passed by one message
-        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= most_bytes
+        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
 
     def pump(self, now: int) -> None:
         """Send what the window has room for: repeats first, then the queue."""
@@ -187,7 +188,7 @@ class Session:
             message = delivery[0]
             self.queue_bytes -= message.size
             if message.expires_at and message.expires_at <= now:
-                self._expire(message, now)
+                self.settlement.expire(message, self, now)
                 continue
             identifier = self.free_identifier(self.last_identifier)
             self.last_identifier = identifier
@@ -277,11 +278,6 @@ class Session:
             return False
         self.channel.send(head + PACKET_IDENTIFIERS[identifier] + tail)
         return True
-
-    def _expire(self, message: Message, now: int) -> None:
-        self.settlement.expired += 1
-        if self.settlement.record is not None:
-            self.settlement.record(message, self, Outcome.EXPIRED, None, now)
 
     # Coming and going
 

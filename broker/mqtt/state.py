@@ -69,7 +69,7 @@ class SubscriptionState:
 
 @dataclass(slots=True, frozen=True)
 class WillState:
-    """A will; `properties` as on the wire, `due_in_ms` is what is left of its delay."""
+    """A will; `properties` as on the wire, `due_in_ms` is what is left of its delay, `bare` is `will_is_bare`."""
 
     topic: bytes
     payload: bytes
@@ -77,6 +77,7 @@ class WillState:
     retain: bool
     properties: bytes
     due_in_ms: int
+    bare: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -162,6 +163,7 @@ def _restore_deadlines(session: Session, state: SessionState, now: int) -> None:
         properties, _ = decode_properties(state.will.properties, 0, PacketType.WILL)
         session.will = Will(state.will.topic, state.will.payload, state.will.qos, state.will.retain, properties)
         session.will_at = now + state.will.due_in_ms
+        session.will_is_bare = state.will.bare
     times = [at for at in (session.will_at, session.expires_at) if at]
     if times:
         session.service.engine.deadlines.schedule(session, min(times))
@@ -170,7 +172,8 @@ def _restore_deadlines(session: Session, state: SessionState, now: int) -> None:
 def _export_will(will: Will, session: Session, now: int) -> WillState:
     delay = min(will.properties.will_delay_interval or 0, session.expiry_interval) * 1000
     due_in_ms = max(0, session.will_at - now) if session.will_at else delay
-    return WillState(will.topic, will.payload, will.qos, will.retain, encode_properties(will.properties), due_in_ms)
+    properties = encode_properties(will.properties)
+    return WillState(will.topic, will.payload, will.qos, will.retain, properties, due_in_ms, session.will_is_bare)
 
 
 def _export_delivery(delivery: Delivery, now: int) -> DeliveryState:

@@ -83,10 +83,14 @@ class SerialDevice:
     def offer(self, message: Message, qos: int, retain: bool, now: int) -> None:
         """Take a message for the device; it is settled now or later."""
         settlement = self.router.engine.settlement
+        limits = self._devices.limits
         if qos:
+            most, most_bytes = 2 * limits.max_queue_messages, 2 * limits.max_queue_bytes
+            if not message.promised and (len(self._queue) >= most or self._queue_bytes >= most_bytes):
+                self._lose(message, Loss.QUEUE_FULL, now)  # from the centre: others' publishers were refused before
+                return
             self._queue.append(_Delivery(message, retain))
             self._queue_bytes += message.size
-            limits = self._devices.limits
             if len(self._queue) >= limits.max_queue_messages or self._queue_bytes >= limits.max_queue_bytes:
                 self.router.set_full(self, True)
             self.pump(now)
@@ -111,8 +115,7 @@ class SerialDevice:
             delivery = queue[0]
             message = delivery.message
             if message.expires_at and message.expires_at <= now:
-                self.router.engine.settlement.expired += 1
-                self._record(message, Outcome.EXPIRED, None, now)
+                self.router.engine.settlement.expire(message, self, now)
             else:
                 try:
                     number = line.deliver(message, 1, delivery.retain, now)

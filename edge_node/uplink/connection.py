@@ -1,7 +1,8 @@
 """The shell of an uplink: finds the centre, owns the socket, comes back when the link does.
 
-A lost link is tried again at once and then once a second, whatever happened before: what a growing pause saves the
-centre, it costs the house in minutes of darkness after each outage. Several addresses are tried in turn.
+A lost link is tried again at once and then once a second, however long it was down: what a growing pause saves the
+centre, it costs the house in minutes of darkness after each outage. Several addresses are tried in turn. Only where
+none of them wants us is it left at a try every ten seconds: that is for a person to change.
 
 A link that fails silently leaves a connection that neither end knows to be dead, and after it heals the kernel's own
 retransmissions wait for as long again as it was gone. So when the centre owes an answer, a second connection is tried
@@ -54,6 +55,7 @@ class UplinkConnection:
         self._host = host
         self._uplink = uplink
         self._addresses = itertools.cycle(addresses)
+        self._address_count = len(addresses)
         self._channel: TcpChannel | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -73,15 +75,21 @@ class UplinkConnection:
 
     async def _keep_connected(self) -> None:
         loop = self._host.loop
+        refusals = 0  # by one address after the other
         while True:
             address = next(self._addresses)
             share = random.uniform(0.5, 1.0)
             began_at = loop.time()
             connected = await self._try(address)
+            refusals += 1
+            if connected is None:
+                refusals = 0
             while connected is not None:
                 self._serve(connected, address)
                 connected = await self._replacement(address)
-            pause_s = UNWELCOME_RETRY_S if self._uplink.unwelcome else RETRY_S
+                if not self._uplink.unwelcome:
+                    refusals = 0
+            pause_s = UNWELCOME_RETRY_S if refusals >= self._address_count else RETRY_S
             await asyncio.sleep(max(0.0, began_at + share * pause_s - loop.time()))
 
     async def _try(self, address: Endpoint) -> socket.socket | None:

@@ -30,15 +30,18 @@ class Resolver:
         """The addresses to connect to by TCP. Raises OSError, and UnicodeError for what is no name at all."""
         key = host, port
         if key not in self._pending:
+            try:
+                threading.Thread(target=self._look_up, args=key, name=f"resolve {host}", daemon=True).start()
+            except RuntimeError as error:
+                raise OSError(str(error)) from error
             self._pending[key] = self._loop.create_future()
-            threading.Thread(target=self._look_up, args=key, name=f"resolve {host}", daemon=True).start()
         return await asyncio.shield(self._pending[key])
 
     def _look_up(self, host: str, port: int) -> None:
         found: list[Address] | Exception
         try:
             found = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
+        except Exception as error:  # whatever it is, somebody waits
             found = error
         with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
             self._loop.call_soon_threadsafe(self._found, (host, port), found)

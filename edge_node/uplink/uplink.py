@@ -29,6 +29,7 @@ from oriole.link.mqtt import (
     ConnectRefused,
     Disconnected,
     Event,
+    Expired,
     MessageReceived,
     Published,
     PublishRefused,
@@ -37,7 +38,7 @@ from oriole.link.mqtt import (
     Unsubscribed,
 )
 from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp, StampError
-from oriole.link.uplink.stamps import MOST_NODES, without_stamps
+from oriole.link.uplink.stamps import MOST_NODES
 from oriole.wire.mqtt import ReasonCode, Subscription
 
 TRAFFIC_CLASS = "normal"
@@ -53,7 +54,16 @@ PATIENCE_MS = 1_000
 FILTERS_PER_SUBSCRIBE = 200
 RETRY_MS = 1_000
 """Pause after the centre refused a message for lack of room."""
-BUSY = frozenset((ReasonCode.SERVER_UNAVAILABLE, ReasonCode.SERVER_BUSY, ReasonCode.QUOTA_EXCEEDED))
+BUSY = frozenset(
+    (
+        ReasonCode.SERVER_UNAVAILABLE,
+        ReasonCode.SERVER_BUSY,
+        ReasonCode.SERVER_SHUTTING_DOWN,
+        ReasonCode.USE_ANOTHER_SERVER,
+        ReasonCode.QUOTA_EXCEEDED,
+        ReasonCode.CONNECTION_RATE_EXCEEDED,
+    )
+)
 """Refusals that pass by themselves. The others want a person."""
 
 
@@ -125,6 +135,7 @@ class Uplink:
         """There is a connection to the centre."""
         self._channel = channel
         self._opened_at = now
+        self.unwelcome = False
         self.client.connect(now)
         self._write(now)
 
@@ -213,7 +224,7 @@ class Uplink:
             self._lose(message, Reason.LOOP, now)
         elif not message.qos and not message.retain:
             self._send_now(message, now)
-        elif self._outbox.overflowing:
+        elif self._outbox.overflowing and not message.promised:
             self._lose(message, Reason.QUEUE_FULL, now)
         else:
             self._outbox.add(message)
@@ -245,7 +256,7 @@ class Uplink:
                 break
             if message.expires_at and message.expires_at <= now:
                 self._end(message, now)
-                self._settlement.expired += 1
+                self._settlement.expire(message, self, now)
                 continue
             stamp = Stamp(0, TRAFFIC_CLASS, self._sequence + 1, message.qos, self._path(message))
             qos = max(1, message.qos) if self.centre is None else 1
@@ -317,6 +328,8 @@ class Uplink:
             self._message(event, now)
         elif isinstance(event, Published):
             self._published(event, now)
+        elif isinstance(event, Expired):
+            self._expired(event, now)
         elif isinstance(event, Subscribed):
             self._subscribed(event)
         elif isinstance(event, Unsubscribed):
@@ -352,7 +365,6 @@ class Uplink:
         self.centre = centre
         self._welcomed = True
         self.connected = not self.client.closing
-        self.unwelcome = False
         self._round_trip = now - self._opened_at
         self._report(f"connected to {centre.name if centre is not None else 'a broker of another make'}")
         if not event.session_present:
@@ -383,6 +395,14 @@ class Uplink:
         self._retry(now)
         self._pump(now)
 
+    def _expired(self, event: Expired, now: int) -> None:
+        message = self._outbox.sent.pop(event.packet_identifier, None)
+        if message is not None:
+            self._end(message, now)
+            self._settlement.expire(message, self, now)
+            self._retry(now)
+            self._pump(now)
+
     def _subscribed(self, event: Subscribed) -> None:
         filters = self._enquiries.answered(event.packet_identifier)
         for filter, code in zip(filters, event.reason_codes, strict=False):
@@ -407,7 +427,6 @@ class Uplink:
             self.acknowledge(event, now)
             return
         properties = event.properties
-        properties.user_property = without_stamps(properties.user_property)
         lifetime = properties.message_expiry_interval
         message = Message(
             event.topic.encode(),

@@ -253,6 +253,7 @@ def _check_topic(text: str) -> None:
 
 def _header(labels: dict[Any, Any]) -> Header:
     known: dict[str, Any] = {}
+    _check(all(type(label) in (int, str) for label in labels), "a label is a number or a text")  # 1.0 and true equal 1
     for label, (name, wanted) in _LABELS.items():
         if label in labels:
             _check(type(labels[label]) is wanted, f"{name} is of another type")

@@ -15,6 +15,7 @@ from oriole.link.mqtt.events import (
     ConnectRefused,
     Disconnected,
     Event,
+    Expired,
     MessageReceived,
     Published,
     Subscribed,
@@ -24,7 +25,7 @@ from oriole.link.mqtt.identifiers import PacketIdentifiers
 from oriole.link.mqtt.inbox import Inbox
 from oriole.link.mqtt.keep_alive import KeepAlive
 from oriole.link.mqtt.limits import PublishRefused, excluded
-from oriole.link.mqtt.outbox import Outbox, QueueFull
+from oriole.link.mqtt.outbox import DUP, Outbox, QueueFull
 from oriole.link.mqtt.state import NotConnected, State
 from oriole.wire.mqtt import (
     MAX_PACKET_BYTES,
@@ -81,6 +82,7 @@ class Client:
         "_output_bytes",
         "_session_outlives",
         "_splitter",
+        "_untold",
         "client_identifier",
         "config",
         "state",
@@ -103,6 +105,7 @@ class Client:
         self._output: list[bytes] = []
         self._output_bytes = 0
         self._keep_alive = KeepAlive()
+        self._untold: list[Event] = []  # what `publish` found out about earlier messages
 
     @property
     def closing(self) -> bool:
@@ -153,7 +156,7 @@ class Client:
 
     def receive(self, data: bytes, now: int) -> list[Event]:
         """Bytes from the server, cut in any way. Never raises for what they say: that is a `Disconnected`."""
-        events: list[Event] = []
+        events, self._untold = self._untold, []
         if self.state not in (State.CONNECTING, State.CONNECTED):
             return events
         self._keep_alive.heard(now)
@@ -251,9 +254,9 @@ class Client:
             self._write(packet, now)
             return None
         lifetime = properties.message_expiry_interval if properties is not None else None
-        self._outbox.add(identifier, packet, None if lifetime is None else now + 1000 * lifetime)
+        self._outbox.add(identifier, packet, now + 1000 * lifetime if lifetime else None)
         if self.state is State.CONNECTED:
-            self._send_waiting([], now)
+            self._send_waiting(self._untold, now)
         return identifier
 
     def subscribe(
@@ -465,23 +468,18 @@ class Client:
         while waiting := outbox.next():
             identifier, packet = waiting
             refusal = excluded(packet, self._connack)  # published before this server said what it takes
-            if refusal is None:
-                self._write(self._aged(identifier, packet, now), now)
-            else:
+            expires_at = outbox.expires_at(identifier)
+            if refusal is not None:
                 outbox.settle(identifier)
                 self._published(Published(identifier, refusal), events)
-
-    def _aged(self, identifier: int, packet: bytes, now: int) -> bytes:
-        """A PUBLISH with what remains of its lifetime: it may have waited for a window, or for a connection."""
-        expires_at = self._outbox.expires_at(identifier)
-        header = read_header(packet, 0) if expires_at is not None else None
-        if expires_at is None or header is None or self.config.version != V5:
-            return packet
-        first, start, end = header
-        publish = decode(first, packet[start:end], self.config.version)
-        assert isinstance(publish, Publish)
-        publish.properties.message_expiry_interval = max(0, -(-(expires_at - now) // 1000))
-        return encode(publish, self.config.version)
+            elif expires_at is None or self.config.version != V5:
+                self._write(packet, now)
+            elif expires_at > now or packet[0] & DUP:  # what was sent before is repeated in any case [MQTT-4.4.0-1]
+                self._write(_aged(packet, max(1, -(-(expires_at - now) // 1000))), now)
+            else:
+                outbox.settle(identifier)
+                self._identifiers.free(identifier)
+                events.append(Expired(identifier))
 
     def _send_due(self, now: int) -> None:
         if self.state is not State.CONNECTED:
@@ -510,6 +508,17 @@ class Client:
         self._output.append(data)
         self._output_bytes += len(data)
         self._keep_alive.last_sent = now
+
+
+def _aged(packet: bytes, lifetime_s: int) -> bytes:
+    """A PUBLISH of MQTT 5 with what remains of its lifetime: it may have waited for a window, or for a connection."""
+    header = read_header(packet, 0)
+    assert header is not None
+    first, start, end = header
+    publish = decode(first, packet[start:end], V5)
+    assert isinstance(publish, Publish)
+    publish.properties.message_expiry_interval = lifetime_s
+    return encode(publish, V5)
 
 
 _HANDLERS: Final[dict[type, Callable[[Client, Any, list[Event], int], None]]] = {

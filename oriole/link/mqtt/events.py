@@ -46,6 +46,13 @@ class Published:
 
 
 @dataclass(slots=True)
+class Expired:
+    """A QoS 1 or 2 message of ours was worth nothing any more before it could be sent, and is gone."""
+
+    packet_identifier: int
+
+
+@dataclass(slots=True)
 class Subscribed:
     """SUBACK: a reason code for each subscription, in order."""
 
@@ -72,4 +79,4 @@ class Disconnected:
     properties: Properties = field(default_factory=Properties)
 
 
-Event = Connected | ConnectRefused | MessageReceived | Published | Subscribed | Unsubscribed | Disconnected
+Event = Connected | ConnectRefused | MessageReceived | Published | Expired | Subscribed | Unsubscribed | Disconnected

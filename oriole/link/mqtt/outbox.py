@@ -5,7 +5,7 @@ Holds encoded packets, knows no connection: the client asks for what may be sent
 
 from collections import deque
 
-_DUP = 0x08
+DUP = 0x08
 
 
 class QueueFull(Exception):  # noqa: N818 - a state, not a mistake
@@ -81,7 +81,7 @@ class Outbox:
 
         [MQTT-4.4.0-1] [MQTT-4.6.0-1] [MQTT-4.6.0-4]
         """
-        self._wait_again(_DUP)
+        self._wait_again(DUP)
         return list(self._released)
 
     def restart(self) -> list[int]:
@@ -93,7 +93,7 @@ class Outbox:
 
     def _wait_again(self, dup: int) -> None:
         again = [
-            (identifier, bytes((packet[0] & ~_DUP | dup,)) + packet[1:]) for identifier, packet in self._sent.items()
+            (identifier, bytes((packet[0] & ~DUP | dup,)) + packet[1:]) for identifier, packet in self._sent.items()
         ]
         self._waiting.extendleft(reversed(again))
         self._sent.clear()

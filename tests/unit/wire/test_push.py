@@ -50,6 +50,8 @@ FOREIGN = {
     "a label that is a byte string": cbor.encode([{1: b"x", b"y": 1}, b""]),
     "a reply topic with a wildcard": cbor.encode([{1: b"x", 8: "a/+"}, b""]),
     "a key with U+0000": cbor.encode([{1: b"x", 4: "a\0"}, b""]),
+    "an id under true": b"\x82\xa1\xf5\x41x\x40",
+    "an id under 1.0": b"\x82\xa1\xf9\x3c\x00\x41x\x40",
     "priority 4": cbor.encode([{1: b"x", 3: 4}, b""]),
     "a long header": cbor.encode([{1: b"x", 50: b"x" * 5000}, b""]),
     "an id twice": bytes.fromhex("82a2014101014102 40"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.broker.mqtt.harness import FailingJournal, LateJournal
 
 from broker.core.promises import Promises
 from broker.core.records import SessionEnded
+from broker.journal.memory import MemoryJournal
 
 
 class Note:
@@ -61,3 +63,24 @@ def test_a_batch_that_cannot_be_taken_breaks_its_own_promises_only() -> None:
         promises.settle(0)
     assert ended == [(0, True), (1, False), (2, True)]
     assert [position for position, _ in journal.replay(0)] == [1, 2]
+
+
+def test_a_promise_that_fails_stands_in_nobody_s_way() -> None:
+    kept: list[int] = []
+
+    class Kept:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def kept(self, now: int) -> None:
+            if self.number == 1:
+                raise MemoryError
+            kept.append(self.number)
+
+        def broken(self, now: int) -> None: ...
+
+    promises = Promises(MemoryJournal())
+    promises.made += [Kept(number) for number in range(3)]
+    with pytest.raises(MemoryError):
+        promises.settle(0)
+    assert kept == [0, 2]

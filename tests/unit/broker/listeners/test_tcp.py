@@ -286,6 +286,25 @@ def test_a_held_peer_that_left_is_still_heard_when_the_hold_was_short(
     assert stream.heard == b"holdlast words"
 
 
+def test_a_peer_that_left_is_heard_to_its_end_by_holds_that_are_short(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: each has its own time."""
+    monkeypatch.setattr(tcp, "HELD_LINGER_S", 0.2)
+    monkeypatch.setattr(tcp, "READ_BYTES", 4)
+    client = yard.client()
+    (stream,) = yard.streams
+    client.send(b"hold" * 8 + b"last")
+    client.shutdown(socket.SHUT_WR)
+    for number in range(1, 9):
+        yard.until(lambda number=number: stream.heard == b"hold" * number)  # type: ignore[misc]
+        yard.loop.run_until_complete(asyncio.sleep(0.05))
+        stream.channel.release()
+        yard.host.wake()
+    yard.until(lambda: stream.ended == 1)
+    assert stream.heard == b"hold" * 8 + b"last"
+
+
 def test_a_channel_that_fails_is_closed_and_the_others_of_its_turn_are_written(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -340,6 +340,17 @@ def test_a_message_whose_lifetime_is_over_is_acknowledged_and_goes_nowhere(qos: 
     assert bench.engine.settlement.expired == 1
 
 
+def test_a_retained_value_whose_lifetime_is_over_takes_the_older_one_s_place() -> None:
+    """[MQTT-3.3.1-5]"""
+    bench = Bench()
+    publisher = bench.member("p")
+    publisher.publish("t", b"old", retain=True)
+    publisher.publish("t", b"new", retain=True, message_expiry_interval=0)
+    reader = bench.member("r")
+    reader.subscribe("t")
+    assert reader.payloads() == []
+
+
 def test_what_a_publisher_says_of_a_message_counts_as_its_size() -> None:
     """Or a queue's limit in bytes would be none: properties may be as long as a packet."""
     bench = Bench(max_queue_bytes=20_000)

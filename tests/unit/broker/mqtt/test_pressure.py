@@ -9,6 +9,7 @@ from unit.broker.mqtt.harness import Bench, Client, LateJournal
 
 from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES, PATIENCE_MS
 from broker.core.settlement import Reason
+from broker.mqtt import subscribing
 from broker.mqtt.connection import MOST_AT_ONCE
 from broker.mqtt.pieces import PINGREQ
 from broker.mqtt.service import RECEIVE_MAXIMUM_OF_3_1_1
@@ -377,3 +378,35 @@ def test_many_packets_in_one_read_let_others_go_first(version: int) -> None:
     assert heard == [b"%d" % n for n in range(count)]
     assert len(flooder.take()) == count
     assert flooder.channel.holds == 0
+
+
+def test_a_full_store_of_retained_values_keeps_what_was_acknowledged() -> None:
+    """QoS 2 values that were taken over before any of them was stored."""
+    bench = Bench(max_retained_messages=1)
+    publisher = bench.member("p")
+    packets = [Publish(b"t/%d" % n, b"x", 2, True, packet_identifier=n) for n in range(1, 6)]
+    publisher.send(b"".join(encode(packet, V5) for packet in packets))
+    kept = [packet for packet in publisher.take() if isinstance(packet, PubRec) and packet.reason_code < 0x80]
+    assert len(bench.router.retained) == len(kept) == 5
+    publisher.send(Publish(b"t/9", b"x", 2, True, packet_identifier=9))
+    assert [packet.reason_code for packet in publisher.take() if isinstance(packet, PubRec)] == [FULL]
+
+
+def test_a_fault_in_one_read_leaves_no_message_half_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    publisher = bench.member("p", **KEPT)
+    reader = bench.subscriber("r", "t")
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(subscribing, "subscribe", fail)
+    data = encode(Publish(b"t", b"x", 2, packet_identifier=1), V5) + encode(Subscribe(2, [Subscription("u")]), V5)
+    with pytest.raises(MemoryError):
+        publisher.channel.feed(data)
+    publisher.lose()
+    assert bench.router.backlog.messages == 0
+    monkeypatch.undo()
+    publisher = bench.member("p", clean_start=False, **KEPT)
+    publisher.send(Publish(b"t", b"x", 2, dup=True, packet_identifier=1))
+    assert reader.payloads() == [b"x"], "once, whichever of the two it was"

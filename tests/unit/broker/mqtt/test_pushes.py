@@ -9,6 +9,7 @@ from subprocess import run
 import pytest
 from unit.broker.mqtt.harness import Bench, Client
 
+from broker.mqtt.state import export, restore
 from oriole.wire import push
 from oriole.wire.mqtt import V5, V311, Properties, Publish, Will
 from oriole.wire.push import Envelope, Header, Priority
@@ -158,3 +159,22 @@ def test_a_form_that_grows_over_the_client_s_limit_is_settled_not_sent(version: 
 def test_a_broker_that_meets_no_push_does_not_load_the_codec() -> None:
     code = "import broker.app, broker.coap.service, sys; print('cbor2' in sys.modules)"
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_deletion_stays_one_whatever_it_says_of_itself() -> None:
+    bench = Bench()
+    old = bench.subscriber("old", "t", 1, V311)
+    bench.member("p").publish("t", b"", 1, retain=True, user_property=[("oriole-id", "aWQ")])
+    assert only(old).payload == b""
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_a_will_that_moves_with_its_session_is_opened_by_who_it_came_from(version: int) -> None:
+    bench, there = Bench(), Bench()
+    kept = {"session_expiry_interval": 60} if version == V5 else {}
+    properties = Properties(will_delay_interval=10) if version == V5 else Properties()
+    client = bench.member("a", version, clean_start=False, will=Will(b"will", PUSH, 1, False, properties), **kept)
+    restore(there.service, export(client.session, bench.now), there.now)
+    watcher = there.subscriber("w", "will", 1)
+    there.advance(11_000)
+    assert watcher.payloads() == [b"body" if version == V311 else PUSH]

@@ -550,3 +550,50 @@ def test_two_edges_of_one_name_are_told_so() -> None:
     world.connect(second, centre)
     assert first.said[-1] == "another edge is called attic: give one of them another name"
     assert (first.uplink.unwelcome, second.uplink.unwelcome) == (True, False)
+
+
+STAMPS = [("oriole-order", "x"), ("oriole-qos", "3"), ("oriole-sequence", "normal:9"), ("oriole-path", "centre")]
+
+
+@pytest.mark.parametrize("forged", STAMPS, ids=[name for name, _ in STAMPS])
+def test_no_client_s_user_property_passes_for_a_node_s_stamp(forged: tuple[str, str]) -> None:
+    """Up it would end the link each time it is tried again; down it would hide what the centre says."""
+    centre, edge = Centre(), Edge()
+    world = World(centre, edge)
+    above, below = Listener(centre, "up", 1, V5), Listener(edge, "down", 1, V5)
+    link = world.connect(edge, centre)
+    edge.member("e").publish("up", b"1", 1, user_property=[forged, ("mine", "stays")])
+    centre.member("c").publish("down", b"2", 1, user_property=[forged, ("mine", "stays")])
+    world.settle()
+    assert (above.heard(), below.heard(), link.alive, edge.uplink.waiting) == ([b"1"], [b"2"], True, 0)
+
+
+def test_an_outbox_that_is_full_loses_nothing_that_was_acknowledged() -> None:
+    """QoS 2 that was taken over while there was room, and QoS 1 that filled it before the other was routed."""
+    edge = Edge(max_bytes=10_000)
+    fillers = [edge.member(f"f{number}", V311) for number in range(3)]
+    fillers[0].publish("up", bytes(9_000), 1)
+    fillers[1].channel.feed(encode(Publish(b"up", bytes(9_500), 2, packet_identifier=1), V311))
+    fillers[2].channel.feed(encode(Publish(b"up", bytes(20_000), 1, packet_identifier=1), V311))
+    edge.turn()
+    acknowledged = sum(isinstance(packet, PubAck | PubRec) for client in fillers for packet in client.take())
+    assert edge.uplink.waiting == acknowledged == 3
+    assert Reason.QUEUE_FULL not in edge.engine.settlement.dropped
+
+
+def test_a_message_that_expires_on_its_way_up_is_settled_and_what_follows_goes_on() -> None:
+    centre, edge = Centre(receive_maximum=1), Edge()  # all but the first wait in the uplink's client
+    world = World(centre, edge)
+    above = Listener(centre, "t", 1, V5)
+    link = world.connect(edge, centre)
+    link.down.hold()  # the centre does not read
+    talker = edge.member("talker")
+    talker.publish("t", b"first", 1)
+    talker.publish("t", b"short", 1, message_expiry_interval=5)
+    talker.publish("t", b"long", 1, message_expiry_interval=500)
+    link.cut()
+    world.advance(60_000)
+    world.connect(edge, centre)
+    world.advance(1_000)
+    assert above.heard() == [b"first", b"long"]
+    assert (edge.uplink.waiting, edge.engine.settlement.expired) == (0, 1)

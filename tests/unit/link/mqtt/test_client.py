@@ -11,6 +11,7 @@ from oriole.link.mqtt import (
     ConnectRefused,
     Disconnected,
     Event,
+    Expired,
     MessageReceived,
     NotConnected,
     Published,
@@ -483,7 +484,7 @@ def test_identifiers_run_out_and_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("session_present", "late_ms", "remains"), [(True, 0, 30), (True, 9_001, 21), (False, 60_000, 0)]
+    ("session_present", "late_ms", "remains"), [(True, 0, 30), (True, 9_001, 21), (False, 29_999, 1)]
 )
 def test_a_lifetime_counts_down_while_a_message_waits(session_present: bool, late_ms: int, remains: int) -> None:
     """For a window, or on the way when the link was cut [MQTT-3.3.2-6]: it is not worth more for having waited."""
@@ -501,3 +502,25 @@ def test_a_lifetime_counts_down_while_a_message_waits(session_present: bool, lat
     for packet in packets:
         receive(client, PubAck(packet.packet_identifier))
     assert (len(client._outbox), client._outbox._lifetimes) == (0, {})
+
+
+@pytest.mark.parametrize("session_present", [True, False])
+def test_what_expires_before_it_could_be_sent_is_not_sent(session_present: bool) -> None:
+    """An interval of 0 would be "never" to some servers. What was sent before is repeated [MQTT-4.4.0-1]."""
+    client = connected(connack=ConnAck(properties=Properties(receive_maximum=1)), session_expiry_interval=60)
+    lives = Properties(message_expiry_interval=30)
+    sent, waiting = (client.publish(topic, b"x", 1, properties=lives, now=NOW) for topic in ("sent", "waiting"))
+    client.outgoing()
+    events = reconnect(client, session_present, NOW + 60_000)
+    packets = [packet for packet in written(client) if isinstance(packet, Publish)]
+    expired = [event for event in events if isinstance(event, Expired)]
+    if session_present:
+        assert [(p.packet_identifier, p.dup, p.properties.message_expiry_interval) for p in packets] == [
+            (sent, True, 1)
+        ]
+        assert expired == [Expired(waiting)]
+        receive(client, PubAck(sent))
+    else:
+        assert packets == []
+        assert expired == [Expired(sent), Expired(waiting)]
+    assert (client.unsettled, client.held_bytes) == (0, 0)
