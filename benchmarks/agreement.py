@@ -23,7 +23,7 @@ from firmware_sim.load.process import allow_open_files
 
 _REPEAT: Final = 5
 _MOST_DIFFERENCE: Final = 0.15
-_LONGER: Final = 4
+_LONGER: Final = 16
 """mqload counts CPU in hundredths of a second: a flat-out run must last for many of them."""
 
 
