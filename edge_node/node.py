@@ -69,15 +69,12 @@ class EdgeNode(Node):
             self.parts.append(port)
 
     def _make_uplink(self) -> UplinkConnection:
-        first = self.edge.uplink[0]
         greeting = Greeting(self.edge.name, os.urandom(16).hex())  # messages are numbered from 1 again at each start
         config = ClientConfig(
             client_identifier=f"oriole-edge-{self.edge.name}",
             clean_start=False,
             session_expiry_interval=SESSION_AT_CENTRE_S,
             keep_alive=KEEP_ALIVE_S,
-            username=first.username,
-            password=first.password.encode() if first.password is not None else None,
             properties=Properties(user_property=greeting.pairs()),
             max_packet_bytes=self.config.limits.max_packet_bytes + MOST_STAMP_BYTES,
             max_held_bytes=2 * self.edge.max_uplink_queue_bytes,

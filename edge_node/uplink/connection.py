@@ -143,6 +143,8 @@ class UplinkConnection:
         self._ended.clear()
         self._channel = TcpChannel(self._host, connection, str(address))
         self._channel.start(self)
+        password = address.password.encode() if address.password is not None else None
+        self._uplink.client.identify(address.username, password)
         self._uplink.open(self._channel, self._host.now())
         self._host.wake()
 

@@ -7,6 +7,7 @@ authentication: AUTH is refused.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from oriole.link.mqtt.config import ClientConfig
@@ -128,6 +129,10 @@ class Client:
         return self._outbox.held_bytes + self._output_bytes
 
     # the connection
+
+    def identify(self, username: str | None, password: bytes | None) -> None:
+        """The name and password to use from the next connection on: another server may want others."""
+        self.config = replace(self.config, username=username, password=password)
 
     def connect(self, now: int) -> None:
         """There is a new network connection: CONNECT is the first thing to write."""
