@@ -332,26 +332,24 @@ def test_an_edge_without_an_uplink_is_a_house_that_works() -> None:
     assert edge.stop()
 
 
-def test_each_address_of_an_uplink_has_its_own_name_and_password(tmp_path: Path) -> None:
+def test_each_address_of_an_uplink_has_its_own_name_and_password(closing: contextlib.ExitStack, tmp_path: Path) -> None:
     """And where the first does not want us, the second is tried without delay."""
     centres = []
     for password in ("one", "two"):
         file = tmp_path / f"{password}.yaml"
         file.write_text(f"users: {{attic: {password}}}")
         centres.append(Program("broker", "--config", str(file)))
-    first, second = centres
-    uplinks = [
-        f"--uplink=mqtt://attic:wrong@127.0.0.1:{first.port}",
-        f"--uplink=mqtt://attic:two@127.0.0.1:{second.port}",
-    ]
-    edge = Program("edge", "--name=attic", *uplinks)
-    listener, talker = Peer(edge.port, "t/#"), Peer(second.port)
+        closing.callback(centres[-1].kill)
+    first, second = (f"127.0.0.1:{centre.port}" for centre in centres)
+    edge = Program(
+        "edge", "--name=attic", f"--uplink=mqtt://attic:wrong@{first}", f"--uplink=mqtt://attic:two@{second}"
+    )
+    closing.callback(edge.kill)
+    listener, talker = Peer(edge.port, "t/#"), Peer(centres[1].port)
+    closing.callback(listener.close)
+    closing.callback(talker.close)
     begun = time.monotonic()
     while not listener.heard:
         talker.say("t/1", b"x")
         assert time.monotonic() - begun < 5, "the second centre was not tried"
-    listener.close()
-    talker.close()
     assert "the centre refuses this edge: bad user name or password" in edge.stop()
-    for centre in centres:
-        centre.stop()
