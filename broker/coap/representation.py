@@ -29,7 +29,7 @@ class Representation:
     def __init__(self, message: Message) -> None:
         header = message.header
         self.message = message
-        self.payload = message.payload if header is None else payload_of(message, None)
+        self.payload = payload_of(message, None)
         media_type = header.content_type if header is not None else None
         if self.payload is not message.payload:
             media_type = "application/cbor"

@@ -6,8 +6,11 @@ paid for each QoS 1 and 2 publish, so it holds values only and decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from oriole.wire.user_properties import COLLAPSE_KEY
 
 if TYPE_CHECKING:
     from broker.core.sink import Sink
@@ -36,11 +39,24 @@ class Header:
     node_path: tuple[str, ...] = ()
 
     @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Its user properties, the collapse key among them: the one fact that no standard property can carry."""
+        if self.collapse_key is None:
+            return self.user_property
+        return (*self.user_property, (COLLAPSE_KEY, self.collapse_key))
+
+    @property
     def size(self) -> int:
         """Bytes that it counts, about: what a peer says of a message is held as long as the message."""
         texts = (self.content_type, self.response_topic, self.correlation_data, self.collapse_key)
         pairs = sum(len(name) + len(value) + PAIR_OVERHEAD_BYTES for name, value in self.user_property)
         return pairs + sum(len(text) for text in texts if text is not None)
+
+
+def split_collapse_key(pairs: Sequence[tuple[str, str]]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """The collapse key among user properties, and the others: what `Header.pairs` put together."""
+    key = next((value for name, value in pairs if name == COLLAPSE_KEY), None)
+    return key, tuple(pair for pair in pairs if pair[0] != COLLAPSE_KEY)
 
 
 class Message:

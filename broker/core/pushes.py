@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.core.message import Header, Message
-from oriole.wire import user_properties
+from broker.core.message import Header, Message, split_collapse_key
+from oriole.wire.user_properties import ID
 
 if TYPE_CHECKING:
     from oriole.wire import push
@@ -38,13 +38,14 @@ def open_push(message: Message, now: int) -> None:
     if message.retain and not envelope.body:
         return  # an empty retained payload would delete the value
     facts = push.to_mqtt(envelope.header)
+    collapse_key, pairs = split_collapse_key(facts.user_property)
     message.payload = envelope.body
     message.header = Header(
         content_type=facts.content_type,
         response_topic=facts.response_topic,
         correlation_data=facts.correlation_data,
-        user_property=tuple(pair for pair in facts.user_property if pair[0] != user_properties.COLLAPSE_KEY),
-        collapse_key=envelope.header.collapse_key,
+        user_property=pairs,
+        collapse_key=collapse_key,
     )
     lifetime = envelope.header.lifetime_ms
     if lifetime is not None:
@@ -54,7 +55,7 @@ def open_push(message: Message, now: int) -> None:
 def is_push(message: Message) -> bool:
     """Whether the message is a push, which a recipient without properties gets in an envelope."""
     header = message.header
-    return header is not None and any(name == user_properties.ID for name, _ in header.user_property)
+    return header is not None and any(name == ID for name, _ in header.user_property)
 
 
 def payload_of(message: Message, now: int | None) -> bytes:
@@ -84,14 +85,11 @@ def _envelope_header(message: Message) -> push.Header:
 
     header = message.header
     assert header is not None
-    pairs = header.user_property
-    if header.collapse_key is not None:
-        pairs = (*pairs, (user_properties.COLLAPSE_KEY, header.collapse_key))
     facts = push.MqttProperties(
         content_type=header.content_type,
         response_topic=header.response_topic,
         correlation_data=header.correlation_data,
-        user_property=pairs,
+        user_property=header.pairs,
     )
     found = push.from_mqtt(facts)
     assert found is not None

@@ -124,7 +124,6 @@ class Connection:
         try:
             rest = self._packets(data, now) if self.session is not None else self._first_packet(data, now)
         except MqttError as error:
-            self._hand_over_promises()
             self.service.engine.pressure.met.clear()
             self.fail(error, now)
             return

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from broker.core.message import Header, Message
+from broker.core.message import Header, Message, split_collapse_key
 from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.pushes import payload_of
 from broker.core.settlement import Outcome, Reason
@@ -18,7 +18,6 @@ from broker.mqtt.pieces import PACKET_IDENTIFIERS
 from oriole.link.uplink.stamps import without_stamps
 from oriole.wire.mqtt import V5, Properties, encode_properties
 from oriole.wire.mqtt.fields import encode_variable_byte_integer
-from oriole.wire.user_properties import COLLAPSE_KEY
 
 if TYPE_CHECKING:
     from broker.mqtt.session import Session
@@ -54,27 +53,21 @@ def message_properties(
         properties.payload_format_indicator = header.payload_format_indicator
         properties.response_topic = header.response_topic
         properties.correlation_data = header.correlation_data
-        properties.user_property = [*header.user_property, *own_user_properties(header), *stamp]
+        properties.user_property = [*header.pairs, *stamp]
     return properties
-
-
-def own_user_properties(header: Header) -> list[tuple[str, str]]:
-    """What a header says in a field of its own that no standard property can carry."""
-    return [] if header.collapse_key is None else [(COLLAPSE_KEY, header.collapse_key)]
 
 
 def read_header(properties: Properties, node_path: tuple[str, ...] = ()) -> Header | None:
     """What a PUBLISH's properties say about its message; None if they say nothing that travels on. What a node stamps
     on a message is no part of it, and nobody else's word for it.
     """
-    pairs = without_stamps(properties.user_property)
-    collapse_key = next((value for name, value in pairs if name == COLLAPSE_KEY), None)
+    collapse_key, pairs = split_collapse_key(without_stamps(properties.user_property))
     header = Header(
         properties.content_type,
         properties.payload_format_indicator,
         properties.response_topic,
         properties.correlation_data,
-        tuple(pair for pair in pairs if pair[0] != COLLAPSE_KEY),
+        pairs,
         collapse_key,
         node_path,
     )

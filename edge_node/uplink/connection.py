@@ -81,14 +81,12 @@ class UplinkConnection:
             share = random.uniform(0.5, 1.0)
             began_at = loop.time()
             connected = await self._try(address)
-            refusals += 1
-            if connected is None:
-                refusals = 0
+            refused = False
             while connected is not None:
                 self._serve(connected, address)
                 connected = await self._replacement(address)
-                if not self._uplink.unwelcome:
-                    refusals = 0
+                refused = self._uplink.unwelcome
+            refusals = refusals + 1 if refused else 0
             pause_s = UNWELCOME_RETRY_S if refusals >= self._address_count else RETRY_S
             await asyncio.sleep(max(0.0, began_at + share * pause_s - loop.time()))
 
