@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import random
 import signal
 from functools import cached_property
@@ -26,7 +25,7 @@ from oriole import __version__
 from oriole.config import ProgramConfig
 from oriole.data_dir import DataDir, Identity
 from oriole.logging import Log
-from oriole.urls import Endpoint, Listener
+from oriole.urls import Endpoint
 
 if TYPE_CHECKING:
     from broker.coap.service import CoapService
@@ -39,12 +38,26 @@ class Part(Protocol):
         """Stop, and let go of what it holds."""
 
 
+class Door(Part, Protocol):
+    """A listener."""
+
+    def open(self) -> list[Endpoint]:
+        """Listen; the addresses in use, with the port that port 0 became. Raises OSError."""
+
+
 class ListenError(Exception):
     """An address cannot be listened on; the message says which and why."""
 
 
 class Node:
     """The engine, its protocols, and what runs on the loop.
+
+    Args:
+        config: what a person asked for.
+        loop: where it runs; its clock is the node's.
+        data: its data folder, where it has one.
+        name: what it is called among nodes; None: the first letters of its identity.
+        chance: where identifiers and tokens come from: nobody can guess them, unless a simulation wants them repeatable.
 
     Attributes:
         host: the loop and its clock.
@@ -54,10 +67,18 @@ class Node:
         addresses: what it listens on, once `open` was called.
     """
 
-    def __init__(self, config: ProgramConfig, loop: Loop, data: DataDir | None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        config: ProgramConfig,
+        loop: Loop,
+        data: DataDir | None,
+        name: str | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
         limits = config.limits
         self.config = config
-        self.identity = data.identity if data is not None else Identity.new()
+        self.chance = chance or random.SystemRandom()
+        self.identity = data.identity if data is not None else Identity.new(self.chance.randbytes)
         self.engine = Engine(MemoryJournal())
         doorkeeper = Doorkeeper(config.users, config.allow_anonymous)
         self.host = Host(self.engine, loop, doorkeeper.decide)
@@ -66,10 +87,10 @@ class Node:
         self.mqtt = MqttService(
             self.router,
             limits,
-            lambda: f"auto-{os.urandom(8).hex()}",
+            lambda: f"auto-{self.chance.randbytes(8).hex()}",
             lambda event, client, peer: log.info(event, client=client, peer=address_of(peer)),
             name=name or self.identity.node[:8],
-            epoch=os.urandom(16).hex(),  # messages are numbered from 1 again at each start
+            epoch=self.chance.randbytes(16).hex(),  # messages are numbered from 1 again at each start
         )
         self.parts: list[Part] = []
         self.addresses: list[Endpoint] = []
@@ -79,7 +100,7 @@ class Node:
         """Open everything that the configuration names. Raises ListenError."""
         self.announce()
         for endpoint in self.config.listen:
-            listener = self._listener(endpoint)
+            listener = self.listener(endpoint)
             self.parts.append(listener)
             try:
                 self.addresses += listener.open()
@@ -104,7 +125,8 @@ class Node:
                 continue
             Log("node").warning(closed, listener=endpoint)
 
-    def _listener(self, endpoint: Listener) -> TcpListener | UdpListener:
+    def listener(self, endpoint: Endpoint) -> Door:
+        """What listens at `endpoint`; in a simulation, not a socket."""
         if endpoint.scheme == "coap":
             return UdpListener(self.host, endpoint, self.coap.open)
         return TcpListener(self.host, endpoint, self.mqtt.open)
@@ -115,7 +137,7 @@ class Node:
         from broker.coap.service import CoapService
 
         settings = CoapSettings(max_payload_bytes=self.config.limits.max_packet_bytes)
-        return CoapService(self.router, settings, random.SystemRandom().getrandbits)
+        return CoapService(self.router, settings, self.chance.getrandbits)
 
     def announce(self) -> None:
         """Set the `$SYS` topics that do not change while the node runs."""

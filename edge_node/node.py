@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import random
 from collections.abc import Sequence
 
 from broker.listeners.loop import Loop
-from broker.node import Node
+from broker.node import Node, Part
 from edge_node.cache import HeldPushes
 from edge_node.devices import Devices, Port, log_noise
 from edge_node.uplink.connection import UplinkConnection
+from edge_node.uplink.dialler import Dialler, TcpDialler
 from edge_node.uplink.uplink import Uplink
 from oriole.config import EdgeConfig
 from oriole.data_dir import DataDir
 from oriole.link.mqtt import Client, ClientConfig
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting
 from oriole.logging import Log
-from oriole.urls import Endpoint
+from oriole.urls import Endpoint, SerialPort
 from oriole.wire.mqtt import Properties
 
 SESSION_AT_CENTRE_S = 7 * 86_400
@@ -49,11 +50,13 @@ class Teller:
 class EdgeNode(Node):
     """A node that is named, and speaks to a centre."""
 
-    def __init__(self, config: EdgeConfig, loop: Loop, data: DataDir | None) -> None:
-        super().__init__(config, loop, data, config.name)
+    def __init__(
+        self, config: EdgeConfig, loop: Loop, data: DataDir | None, chance: random.Random | None = None
+    ) -> None:
+        super().__init__(config, loop, data, config.name, chance)
         self.edge = config
         self.cache = HeldPushes(self.router)
-        self.devices = Devices(config.name, self.router, lambda: os.urandom(8), log_noise)
+        self.devices = Devices(config.name, self.router, lambda: self.chance.randbytes(8), log_noise)
         self.uplink: Uplink | None = None
 
     def open(self) -> None:
@@ -64,12 +67,22 @@ class EdgeNode(Node):
             self.parts.append(connection)
         super().open()
         for address in self.edge.serial:
-            port = Port(self.host, address, self.devices)
-            port.open()
-            self.parts.append(port)
+            self.parts.append(self.serial_port(address))
+
+    def dialler(self) -> Dialler:
+        """What connects the uplink; in a simulation, not to a socket."""
+        return TcpDialler(self.host)
+
+    def serial_port(self, address: SerialPort) -> Part:
+        """The port at `address`, open or waiting for its device; in a simulation, no file."""
+        port = Port(self.host, address, self.devices)
+        port.open()
+        return port
 
     def _make_uplink(self) -> UplinkConnection:
-        greeting = Greeting(self.edge.name, os.urandom(16).hex())  # messages are numbered from 1 again at each start
+        greeting = Greeting(
+            self.edge.name, self.chance.randbytes(16).hex()
+        )  # messages are numbered from 1 again at each start
         config = ClientConfig(
             client_identifier=f"oriole-edge-{self.edge.name}",
             clean_start=False,
@@ -83,4 +96,4 @@ class EdgeNode(Node):
         self.uplink = Uplink(
             self.router, Client(config), greeting, self.edge.max_uplink_queue_bytes, Teller(self.edge.uplink)
         )
-        return UplinkConnection(self.host, self.uplink, self.edge.uplink)
+        return UplinkConnection(self.host, self.uplink, self.edge.uplink, self.dialler(), self.chance)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 
 from broker.core.engine import Engine
@@ -35,11 +34,12 @@ class Host:
             for whoever brings it bytes.
     """
 
-    __slots__ = ("_armed_at", "_decide", "_tasks", "_timer", "engine", "loop", "moment", "turn_is_due")
+    __slots__ = ("_armed_at", "_clock", "_decide", "_tasks", "_timer", "engine", "loop", "moment", "turn_is_due")
 
     def __init__(self, engine: Engine, loop: Loop, decide: Decide) -> None:
         self.engine = engine
         self.loop = loop
+        self._clock = loop.clock
         self._decide = decide
         self.moment = 0
         self.turn_is_due = False
@@ -49,7 +49,7 @@ class Host:
 
     def now(self) -> int:
         """The engine's time: milliseconds on a clock that never goes back."""
-        self.moment = now = int(time.monotonic() * 1000)
+        self.moment = now = int(self._clock() * 1000)
         return now
 
     def wake(self) -> int:

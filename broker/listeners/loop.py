@@ -36,7 +36,7 @@ class Source(Protocol):
         """It raised `error`: an end of it, so that it does not fail again for ever."""
 
 
-class _Selector(selectors.EpollSelector):
+class Selector(selectors.EpollSelector):
     """What asyncio waits in: its own descriptors are one among those of the sources."""
 
     def __init__(self, report: Callable[[dict[str, Any]], object]) -> None:
@@ -101,11 +101,20 @@ class _Selector(selectors.EpollSelector):
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An asyncio event loop that also serves sources."""
+    """An asyncio event loop that also serves sources.
+
+    Attributes:
+        clock: seconds that never go back; what runs on the loop reads no other clock.
+    """
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self) -> None:
-        self._waiting = _Selector(self.call_exception_handler)
+        self._waiting = self._selector_of_ours()
         super().__init__(self._waiting)
+
+    def _selector_of_ours(self) -> Selector:
+        return Selector(self.call_exception_handler)
 
     def watch(self, number: int, events: int, source: Source) -> None:
         """Tell `source` when the descriptor `number` is ready for `events`; for none of them: no more.

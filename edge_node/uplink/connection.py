@@ -1,4 +1,4 @@
-"""The shell of an uplink: finds the centre, owns the socket, comes back when the link does.
+"""The shell of an uplink: has the centre dialled, owns the connection, comes back when the link does.
 
 A lost link is tried again at once and then once a second, however long it was down: what a growing pause saves the
 centre, it costs the house in minutes of darkness after each outage. Several addresses are tried in turn. Only where
@@ -16,12 +16,10 @@ import contextlib
 import itertools
 import os
 import random
-import socket
 from collections.abc import Sequence
 
 from broker.listeners.host import Host
-from broker.listeners.tcp import TcpChannel
-from edge_node.uplink.resolver import Resolver
+from edge_node.uplink.dialler import Dialler, Line
 from edge_node.uplink.uplink import Uplink
 from oriole.logging import Log
 from oriole.urls import Endpoint
@@ -36,8 +34,6 @@ times an hour.
 """
 LOOK_S = 0.5
 """How often it is looked whether the centre still answers."""
-SILENCE_MS = 6_000
-"""Sent bytes that nobody acknowledges for so long mean that the path is gone (TCP_USER_TIMEOUT)."""
 
 log = Log("uplink")
 
@@ -49,17 +45,22 @@ class UplinkConnection:
         host: the loop.
         uplink: what decides; it gets a channel whenever there is one.
         addresses: where the centre is, in the order of preference.
+        dialler: what connects.
+        chance: spreads the attempts of many edges.
     """
 
-    def __init__(self, host: Host, uplink: Uplink, addresses: Sequence[Endpoint]) -> None:
+    def __init__(
+        self, host: Host, uplink: Uplink, addresses: Sequence[Endpoint], dialler: Dialler, chance: random.Random
+    ) -> None:
         self._host = host
         self._uplink = uplink
         self._addresses = itertools.cycle(addresses)
         self._address_count = len(addresses)
-        self._channel: TcpChannel | None = None
+        self._dialler = dialler
+        self._chance = chance
+        self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
-        self._resolver = Resolver(host.loop)
         self._failed = False
 
     def open(self) -> None:
@@ -70,7 +71,7 @@ class UplinkConnection:
         """Say goodbye and stop."""
         if self._task is not None:
             self._task.cancel()
-        if self._channel is not None:
+        if self._line is not None:
             self._uplink.leave(self._host.now())
 
     async def _keep_connected(self) -> None:
@@ -78,7 +79,7 @@ class UplinkConnection:
         refusals = 0  # by one address after the other
         while True:
             address = next(self._addresses)
-            share = random.uniform(0.5, 1.0)
+            share = self._chance.uniform(0.5, 1.0)
             began_at = loop.time()
             connected = await self._try(address)
             refused = False
@@ -90,60 +91,38 @@ class UplinkConnection:
             pause_s = UNWELCOME_RETRY_S if refusals >= self._address_count else RETRY_S
             await asyncio.sleep(max(0.0, began_at + share * pause_s - loop.time()))
 
-    async def _try(self, address: Endpoint) -> socket.socket | None:
+    async def _try(self, address: Endpoint) -> Line | None:
         try:
-            return await asyncio.wait_for(self._connect(address), CONNECT_TIMEOUT_S)
+            return await asyncio.wait_for(self._dialler.dial(address), CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
             self._say_once(address, error)
             return None
 
-    async def _replacement(self, address: Endpoint) -> socket.socket | None:
+    async def _replacement(self, address: Endpoint) -> Line | None:
         """Wait for the end of the connection; or for one that was there before the centre's answer on the first."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), LOOK_S)
-            channel = self._channel
-            if channel is None:
+            line = self._line
+            if line is None:
                 return None
             if not self._uplink.silent(self._host.now()):
                 continue
             second = await self._try(address)
             if second is None:
                 continue
-            if self._channel is None or self._uplink.silent(self._host.now()):
-                channel.abort()
+            if self._line is None or self._uplink.silent(self._host.now()):
+                line.abort()
                 return second
-            second.close()
+            second.abort()
 
-    async def _connect(self, address: Endpoint) -> socket.socket:
-        loop = self._host.loop
-        found = await self._resolver.resolve(address.host, address.port)
-        error: OSError | None = None
-        for family, kind, protocol, _, target in found:
-            connection = socket.socket(family, kind, protocol)
-            connection.setblocking(False)
-            try:
-                await loop.sock_connect(connection, target)
-            except OSError as failed:
-                connection.close()
-                error = failed
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                return connection
-        raise error or OSError(f"{address.host} has no address")
-
-    def _serve(self, connection: socket.socket, address: Endpoint) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MS)
+    def _serve(self, line: Line, address: Endpoint) -> None:
         self._failed = False
         self._ended.clear()
-        self._channel = TcpChannel(self._host, connection, str(address))
-        self._channel.start(self)
+        self._line = line
         password = address.password.encode() if address.password is not None else None
         self._uplink.client.identify(address.username, password)
-        self._uplink.open(self._channel, self._host.now())
+        self._uplink.open(line.start(self), self._host.now())
         self._host.wake()
 
     def _say_once(self, address: Endpoint, error: OSError | UnicodeError) -> None:
@@ -163,7 +142,7 @@ class UplinkConnection:
 
     def closed(self, now: int) -> None:
         """The connection is gone: connect again."""
-        self._channel = None
+        self._line = None
         self._uplink.closed(now)
         self._ended.set()
 

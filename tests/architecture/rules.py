@@ -39,6 +39,7 @@ SHELLS = (
     "edge_node.node",
     "edge_node.devices.port",
     "edge_node.uplink.connection",
+    "edge_node.uplink.dialler",
     "edge_node.uplink.resolver",
 )
 WORLD = """
