@@ -6,15 +6,18 @@ import asyncio
 import errno
 import random
 import signal
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from broker.auth.doorkeeper import Doorkeeper
 from broker.coap.settings import CoapSettings
+from broker.core.channel import address_of
 from broker.core.engine import Engine
 from broker.core.message import Message
 from broker.core.retained import Retained
 from broker.core.router import Router
+from broker.core.sink import Sink
 from broker.journal.memory import MemoryJournal
 from broker.listeners.host import Host
 from broker.listeners.loop import Loop
@@ -29,6 +32,7 @@ from oriole.urls import Endpoint
 
 if TYPE_CHECKING:
     from broker.coap.service import CoapService
+    from broker.settlements import SettlementsFile
 
 
 class Part(Protocol):
@@ -57,7 +61,7 @@ class Node:
         loop: where it runs; its clock is the node's.
         data: its data folder, where it has one.
         name: what it is called among nodes; None: the first letters of its identity.
-        chance: where identifiers and tokens come from: nobody can guess them, unless a simulation wants them repeatable.
+        chance: where identifiers and tokens come from: nobody can guess them, but in a simulation they repeat.
 
     Attributes:
         host: the loop and its clock.
@@ -65,7 +69,10 @@ class Node:
         mqtt: the MQTT service.
         identity: node and epoch; without a data folder, new at each start.
         addresses: what it listens on, once `open` was called.
+        settlements: the file that becomes the account of every message, where one is configured.
     """
+
+    kind: Literal["broker", "edge"] = "broker"
 
     def __init__(
         self,
@@ -94,7 +101,25 @@ class Node:
         )
         self.parts: list[Part] = []
         self.addresses: list[Endpoint] = []
+        self.settlements = self._open_settlements()
         self._stopped = asyncio.Event()
+
+    def _open_settlements(self) -> SettlementsFile | None:
+        if self.config.settlements is None:
+            return None
+        from broker.settlements import SettlementsFile
+
+        settlements = SettlementsFile(
+            self.config.settlements, self.mqtt.name, self.kind, self.mqtt.epoch, self.host.now
+        )
+        self.engine.settlement.book = settlements
+        return settlements
+
+    def owed(self) -> Iterator[tuple[Message, Sink | None, bool]]:
+        """What everybody here is owed: messages, to whom (None: the store of retained values), and whether sent."""
+        yield from self.mqtt.owed()
+        if "coap" in self.__dict__:
+            yield from self.coap.owed()
 
     def open(self) -> None:
         """Open everything that the configuration names. Raises ListenError."""
@@ -147,9 +172,15 @@ class Node:
         self.host.turn()
 
     def obey_signals(self) -> None:
-        """SIGINT and SIGTERM mean `stop`."""
+        """SIGINT and SIGTERM mean `stop`, SIGUSR1 `tell`."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self.host.loop.add_signal_handler(number, self.stop)
+        self.host.loop.add_signal_handler(signal.SIGUSR1, self.tell)
+
+    def tell(self) -> None:
+        """Write into the settlements what everybody is owed now, where there are any."""
+        if self.settlements is not None:
+            self.settlements.snapshot(self.owed(), self.host.now())
 
     async def run(self) -> None:
         """Serve until `stop`, then leave in order."""
@@ -167,12 +198,6 @@ class Node:
         self.mqtt.close(self.host.now())
         self.host.turn()
         await asyncio.sleep(0.05)  # what the last turn said is on its way before the process ends
+        if self.settlements is not None:
+            self.settlements.close(self.owed(), self.host.now())
         self.host.close()
-
-
-def address_of(peer: object) -> str:
-    """A peer's address as people write it."""
-    if not isinstance(peer, tuple):
-        return str(peer)
-    host, port = peer[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

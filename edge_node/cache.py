@@ -31,6 +31,10 @@ class _HeldForm(OneByOne):
         """There is one subscription."""
         return self
 
+    def recipients(self, message: Message, sinks: Sequence[Any]) -> Sequence[Any]:
+        """Nobody: those who come late are."""
+        return ()
+
     def deliver(self, message: Message, sinks: Sequence[Any], now: int) -> None:
         """Hold what asks for it."""
         for cache in sinks:
@@ -48,6 +52,7 @@ class HeldPushes:
         max_bytes: most bytes of `Message.size` held; the topic that was held longest goes first.
     """
 
+    label = "held"
     full = False
     persistent = False
     remote = True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from broker.core.message import Message
+from broker.core.sink import Sink
 from broker.listeners.loop import Loop
 from broker.node import Node, Part
 from edge_node.cache import HeldPushes
@@ -50,10 +52,12 @@ class Teller:
 class EdgeNode(Node):
     """A node that is named, and speaks to a centre."""
 
+    kind = "edge"
+
     def __init__(
         self, config: EdgeConfig, loop: Loop, data: DataDir | None, chance: random.Random | None = None
     ) -> None:
-        super().__init__(config, loop, data, config.name, chance)
+        super().__init__(config, loop, data, str(config.name), chance)
         self.edge = config
         self.cache = HeldPushes(self.router)
         self.devices = Devices(config.name, self.router, lambda: self.chance.randbytes(8), log_noise)
@@ -68,6 +72,13 @@ class EdgeNode(Node):
         super().open()
         for address in self.edge.serial:
             self.parts.append(self.serial_port(address))
+
+    def owed(self) -> Iterator[tuple[Message, Sink | None, bool]]:
+        """See `Node`."""
+        yield from super().owed()
+        yield from self.devices.owed()
+        if self.uplink is not None:
+            yield from self.uplink.owed()
 
     def dialler(self) -> Dialler:
         """What connects the uplink; in a simulation, not to a socket."""

@@ -87,6 +87,14 @@ class ProgramConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             extra={"metavar": "DIR"},
         ),
     ] = None
+    settlements: Annotated[
+        Path | None,
+        Meta(
+            description="File that a line is appended to for each message taken and for each end that one comes to: "
+            "see docs/settlements.md. It grows by a few hundred bytes a message.",
+            extra={"metavar": "FILE"},
+        ),
+    ] = None
     allow_anonymous: Annotated[
         bool,
         Meta(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from broker.coap.representation import NOTHING_YET, Representation
 from broker.core.message import Message
-from broker.core.settlement import Outcome, Reason
+from broker.core.settlement import Reason
 from broker.core.sink import OneByOne
 from oriole.link.coap import Failure, Observation, Peer
 from oriole.wire.coap import Code, Option, Type, encode_tail, encode_uint
@@ -35,30 +35,33 @@ class Observer(Observation):
     Attributes:
         topic: what it observes.
         port: where it is reached.
+        label: what accounts call it.
         active: it is on the list of observers.
+        unsettled: the message in the confirmable notification that is on its way.
     """
 
     full: bool = False
     persistent: bool = False
     remote: bool = False
 
-    __slots__ = ("_confirm_at", "_owed", "_shown", "_unsettled", "active", "port", "topic", "wake_at")
+    __slots__ = ("_confirm_at", "_owed", "_shown", "active", "label", "port", "topic", "unsettled", "wake_at")
 
-    def __init__(self, port: Port, peer: Peer, token: bytes, topic: bytes) -> None:
+    def __init__(self, port: Port, peer: Peer, token: bytes, topic: bytes, label: str) -> None:
         super().__init__(peer, token)
         self.port = port
         self.topic = topic
+        self.label = label
         self.active = True
         self.wake_at = 0
         self._confirm_at = 0
         self._owed = False
         self._shown: Message | None = None
-        self._unsettled: Message | None = None
+        self.unsettled: Message | None = None
 
     def confirm(self, message: Message, tail: bytes, now: int) -> bool:
         """Notify so that we learn of its arrival. False, and nothing sent, if it is too soon after the last time."""
         if now >= self._confirm_at and self._send(Code.CONTENT, tail, message, now):
-            self._unsettled = message
+            self.unsettled = message
             return True
         if message.retain and not self._owed:
             self.check()
@@ -91,7 +94,7 @@ class Observer(Observation):
         """Take it from the list of observers."""
         if self.active:
             self.active = False
-            self._settle(Outcome.DROPPED, Reason.SESSION_ENDED, now)
+            self._lose(Reason.SESSION_ENDED, now)
             self.port.endpoint.forget(self)
             self.port.service.left(self, now)
 
@@ -99,7 +102,9 @@ class Observer(Observation):
 
     def acknowledged(self, now: int) -> None:
         """The client has what was sent."""
-        self._settle(Outcome.ACKNOWLEDGED, None, now)
+        message, self.unsettled = self.unsettled, None
+        if message is not None:
+            self.port.engine.settlement.acknowledge(message, self, now)
 
     def renewed(self, now: int) -> tuple[int, bytes] | None:
         """The newest state, where an older one is about to be sent again. An event stays what it is."""
@@ -109,13 +114,15 @@ class Observer(Observation):
         message = self.port.service.current(self.topic, now)
         if message is shown or message is None:
             return None
-        self._settle(Outcome.COLLAPSED, None, now)
+        replaced, self.unsettled = self.unsettled, None
+        if replaced is not None:
+            self.port.engine.settlement.collapse(replaced, self, now)
         self._shown = message
         return Code.CONTENT, self._show(message, now)
 
     def failed(self, failure: Failure, now: int) -> None:
         """The client is gone, or said that it wants no more."""
-        self._settle(Outcome.DROPPED, Reason.REJECTED if failure is Failure.RESET else Reason.OFFLINE, now)
+        self._lose(Reason.REJECTED if failure is Failure.RESET else Reason.OFFLINE, now)
         self.end(now)
 
     def _send(self, code: Code, tail: bytes, message: Message | None, now: int) -> bool:
@@ -132,18 +139,10 @@ class Observer(Observation):
             return encode_tail([(Option.OBSERVE, encode_uint(number)), *NOTHING_YET])
         return Representation(message).notification(number, now)
 
-    def _settle(self, outcome: Outcome, reason: Reason | None, now: int) -> None:
-        message, self._unsettled = self._unsettled, None
+    def _lose(self, reason: Reason, now: int) -> None:
+        message, self.unsettled = self.unsettled, None
         if message is not None:
-            settlement = self.port.engine.settlement
-            if outcome is Outcome.ACKNOWLEDGED:
-                settlement.acknowledged += 1
-            elif outcome is Outcome.COLLAPSED:
-                settlement.collapsed += 1
-            elif reason is not None:
-                settlement.drop(reason)
-            if settlement.record is not None:
-                settlement.record(message, self, outcome, reason, now)
+            self.port.engine.settlement.drop(message, self, reason, now)
 
 
 class Notification(OneByOne):
@@ -163,7 +162,6 @@ class Notification(OneByOne):
     def deliver(self, message: Message, sinks: Sequence[Observer], now: int) -> None:
         """Notify each observer; tell them that it is over where the value was deleted."""
         port = self._port
-        settlement = port.engine.settlement
         told = sinks
         if message.retain and not message.payload:
             for observer in sinks:
@@ -173,10 +171,7 @@ class Notification(OneByOne):
             if message.qos:
                 told = [observer for observer in sinks if not observer.confirm(message, tail, now)]
             port.endpoint.notify(told, tail)
-        settlement.sent += len(told)
-        if settlement.record is not None:
-            for observer in told:
-                settlement.record(message, observer, Outcome.SENT, None, now)
+        port.engine.settlement.send(message, told, now)
         port.stir()
 
     def forward(self, packets: bytes, count: int, sinks: Sequence[Observer], now: int) -> None:
@@ -187,26 +182,26 @@ class Notification(OneByOne):
 class Rounds:
     """Goes round all observers, a few at each step, and has each show that it is alive."""
 
-    __slots__ = ("_observers", "wake_at")
+    __slots__ = ("observers", "wake_at")
 
     def __init__(self) -> None:
-        self._observers: dict[Observer, None] = {}
+        self.observers: dict[Observer, None] = {}
         self.wake_at = 0
 
     def __len__(self) -> int:
-        return len(self._observers)
+        return len(self.observers)
 
     def add(self, observer: Observer) -> None:
         """Its turn comes last."""
-        self._observers[observer] = None
+        self.observers[observer] = None
 
     def remove(self, observer: Observer) -> None:
         """It is gone."""
-        self._observers.pop(observer, None)
+        self.observers.pop(observer, None)
 
     def due(self, now: int) -> int | None:
         """Check the next few."""
-        observers = self._observers
+        observers = self.observers
         for observer in list(islice(observers, -(-len(observers) // STEPS_PER_ROUND))):
             observers[observer] = observers.pop(observer)
             observer.check()

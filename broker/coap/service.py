@@ -6,9 +6,10 @@ then called again with the same request; nothing has changed by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
+from broker.coap.caller import Caller, check_queries, is_endpoint_name
 from broker.coap.directory import links
 from broker.coap.guests import Guest, Guests
 from broker.coap.observers import STEP_MS, Observer, Rounds
@@ -19,7 +20,7 @@ from broker.coap.settings import CoapSettings
 from broker.coap.topic_path import DATA, topic_of
 from broker.coap.uploads import Uploads
 from broker.core.channel import Channel
-from broker.core.message import Header, Message
+from broker.core.message import Header, Message, Stored
 from broker.core.pushes import open_push
 from broker.core.questions import Action
 from broker.core.router import Router
@@ -42,14 +43,14 @@ from oriole.wire.coap import Message as Request
 from oriole.wire.coap.blocks import MAX_BLOCK_BYTES
 from oriole.wire.coap.content_formats import media_type_of
 
-_ADDRESSING = {Option.URI_HOST, Option.URI_PORT, Option.URI_PATH, Option.NO_RESPONSE}
+_ADDRESSING = {Option.URI_HOST, Option.URI_PORT, Option.URI_PATH, Option.URI_QUERY, Option.NO_RESPONSE}
 _CONDITIONS = {Option.IF_MATCH, Option.IF_NONE_MATCH}
 READ_OPTIONS = frozenset[int](_ADDRESSING | {Option.OBSERVE, Option.ACCEPT, Option.ETAG, Option.BLOCK2, Option.SIZE2})
 PUBLISH_OPTIONS = frozenset[int](
     _ADDRESSING | _CONDITIONS | {Option.CONTENT_FORMAT, Option.BLOCK1, Option.SIZE1, Option.ACCEPT}
 )
 DELETE_OPTIONS = frozenset[int](_ADDRESSING | _CONDITIONS)
-LOOK_OPTIONS = frozenset[int](_ADDRESSING | {Option.URI_QUERY, Option.ACCEPT, Option.BLOCK2})
+LOOK_OPTIONS = frozenset[int](_ADDRESSING | {Option.ACCEPT, Option.BLOCK2})
 
 LINK_FORMAT = encode_uint(40)
 WELL_KNOWN = [b".well-known", b"core"]
@@ -163,6 +164,12 @@ class CoapService:
         held = [message for memory in self.router.memories for message in memory.matching(topic, now)]
         return held[-1] if held else None
 
+    def owed(self) -> Iterator[tuple[Message, Observer, bool]]:
+        """What observers have not confirmed: messages, to whom, and that they were sent."""
+        for observer in self._rounds.observers:
+            if observer.unsettled is not None:
+                yield observer.unsettled, observer, True
+
     def left(self, observer: Observer, now: int) -> None:
         """An observation has ended."""
         self._rounds.remove(observer)
@@ -189,8 +196,16 @@ class CoapService:
         handle, action, known = method
         topic = topic_of(path[2:])
         request.options = recognised(request.options, known)
-        if self._guests.permit(guest, exchange.address, action, topic, again):
-            handle(Call(port, request, exchange, guest, topic), now)
+        check_queries(request)
+        call = Call(port, request, exchange, guest, topic)
+        try:
+            permitted = self._guests.permit(guest, exchange.address, action, topic, again)
+        except CoapError:
+            if action is Action.PUBLISH:
+                self.engine.settlement.refuse(_message(call, request.payload, now), Reason.NOT_PERMITTED, now)
+            raise
+        if permitted:
+            handle(call, now)
 
     def _look(self, request: Request, path: list[bytes], exchange: Exchange, now: int) -> None:
         """The resources that are not topics."""
@@ -201,7 +216,7 @@ class CoapService:
         request.options = recognised(request.options, LOOK_OPTIONS)
         if request.option(Option.ACCEPT) not in (None, LINK_FORMAT):
             raise CoapError(Remedy.ANSWER, "links are application/link-format", Code.NOT_ACCEPTABLE)
-        queries = [query.decode(errors="replace") for query in request.values(Option.URI_QUERY)]
+        queries = [q.decode(errors="replace") for q in request.values(Option.URI_QUERY) if not is_endpoint_name(q)]
         exchange.respond(Code.CONTENT, encode_tail([(Option.CONTENT_FORMAT, LINK_FORMAT)], links(queries)), now)
 
     # GET
@@ -215,7 +230,7 @@ class CoapService:
         if message is None:
             if not registers or self.settings.strict:
                 raise CoapError(Remedy.ANSWER, "no value", Code.NOT_FOUND)
-            options = [*NOTHING_YET, *self._register(call, now)]
+            options = [*NOTHING_YET, *self._register(call, None, now)]
             call.exchange.respond(Code.CONTENT, encode_tail(options), now)
             return
         representation = Representation(message)
@@ -225,7 +240,7 @@ class CoapService:
         value = call.request.option(Option.BLOCK2)
         block = Block.decode(value) if value is not None else None
         # A later block of a notification's value is fetched without a new registration (RFC 7959 §2.6).
-        extra = self._register(call, now) if registers and (block is None or not block.number) else []
+        extra = self._register(call, message, now) if registers and (block is None or not block.number) else []
         if representation.etag in call.request.values(Option.ETAG):
             options = [(int(Option.ETAG), representation.etag), *representation.options(now), *extra]
             call.exchange.respond(Code.VALID, encode_tail(options), now)
@@ -241,23 +256,30 @@ class CoapService:
         if plain and not value.message.expires_at and len(value.payload) <= MAX_BLOCK_BYTES:
             self._ready.put(encode_tail(request.options), call.topic, value.message, tail)
 
-    def _register(self, call: Call, now: int) -> Options:
-        """Put a client on the list of observers: the Observe option that says so, or none if there are too many."""
+    def _register(self, call: Call, value: Message | None, now: int) -> Options:
+        """Put a client on the list of observers: the Observe option that says so, or none if there are too many.
+
+        The answer that carries it shows the `value` of the topic, if there is one.
+        """
         port, peer, token = call.port, call.exchange.peer, call.exchange.token
         known = peer.observations.get(token)
-        if isinstance(known, Observer) and known.topic != call.topic:
-            known.end(now)
-            known = None
-        if known is None:
+        observer = known if isinstance(known, Observer) else None
+        if observer is not None and observer.topic != call.topic:
+            observer.end(now)
+            observer = None
+        if observer is None:
             settings = self.settings
             many = len(peer.observations) >= settings.max_observers_per_client
             if many or len(self._rounds) >= settings.max_observers:
                 return []
-            observer = Observer(port, peer, token, call.topic)
+            label = Caller(call.request, call.exchange.address).label
+            observer = Observer(port, peer, token, call.topic, label)
             port.endpoint.observe(observer)
             self._rounds.add(observer)
             self.engine.deadlines.schedule(self._rounds, now + STEP_MS)
             self.router.subscribe(call.topic, observer, port.form, now)
+        if value is not None:
+            self.engine.settlement.send(Stored.copy_of(value), (observer,), now)
         return [(int(Option.OBSERVE), encode_uint(port.numbers.following(now)))]
 
     # PUT and DELETE
@@ -286,9 +308,7 @@ class CoapService:
         if not payload:
             raise CoapError(Remedy.ANSWER, "a value is never empty: DELETE removes it", Code.BAD_REQUEST)
         code = Code.CREATED if self._retained.get(call.topic, now) is None else Code.CHANGED
-        message = Message(call.topic, payload, _qos(request), True, _header(request))
-        open_push(message, now)
-        self._route(call, message, code, extra, now)
+        self._route(call, _message(call, payload, now), code, extra, now)
 
     def _delete(self, call: Call, now: int) -> None:
         """The topic has no value any more, and its observers hear so."""
@@ -296,14 +316,14 @@ class CoapService:
         if self._retained.get(call.topic, now) is None:
             call.exchange.respond(Code.DELETED, b"", now)
         else:
-            self._route(call, Message(call.topic, b"", _qos(call.request), True), Code.DELETED, [], now)
+            self._route(call, _message(call, b"", now), Code.DELETED, [], now)
 
     def _route(self, call: Call, message: Message, code: Code, options: Options, now: int) -> None:
         """Publish if there is room everywhere; answer when the journal has it."""
         router = self.router
         route = router.routes.resolve(message.topic)
         if router.obstacle(message, route) is not None:
-            self.engine.settlement.refuse(Reason.QUEUE_FULL)
+            self.engine.settlement.refuse(message, Reason.QUEUE_FULL, now)
             wait = (int(Option.MAX_AGE), encode_uint(self.settings.retry_after_s))
             call.exchange.respond(Code.SERVICE_UNAVAILABLE, encode_tail([wait], b"no room"), now)
             return
@@ -330,9 +350,15 @@ def _deregister(exchange: Exchange, now: int) -> None:
         observer.end(now)
 
 
-def _qos(request: Request) -> int:
-    """A confirmable publish is owed to everyone, as one of QoS 1 is; a non-confirmable one is sent once."""
-    return 1 if request.type == Type.CONFIRMABLE else 0
+def _message(call: Call, payload: bytes, now: int) -> Message:
+    """The new value of a topic. A confirmable publish is owed to everyone, as one of QoS 1 is; a non-confirmable one
+    is sent once.
+    """
+    request = call.request
+    qos = 1 if request.type == Type.CONFIRMABLE else 0
+    message = Message(call.topic, payload, qos, True, _header(request), Caller(request, call.exchange.address))
+    open_push(message, now)
+    return message
 
 
 def _header(request: Request) -> Header | None:

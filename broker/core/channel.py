@@ -71,3 +71,11 @@ class Channel:
     def resume(self) -> None:
         """Read again, beginning with what was left over when it was held. Listeners implement it."""
         raise NotImplementedError
+
+
+def address_of(peer: object) -> str:
+    """A peer's address as people write it."""
+    if not isinstance(peer, tuple):
+        return str(peer)
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -119,3 +119,6 @@ class Engine:
         if promises.made or promises.records:
             promises.settle(now)
         self.pressure.met.clear()  # met by wills and by what waited for the journal: there is nobody to hold
+        book = self.settlement.book
+        if book is not None:
+            book.turned()

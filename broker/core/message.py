@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from oriole.wire.user_properties import COLLAPSE_KEY
 
 if TYPE_CHECKING:
-    from broker.core.sink import Sink
+    from broker.core.sink import Publisher
 
 MESSAGE_OVERHEAD_BYTES = 256
 """About what CPython spends on a message and its two byte strings, so that a million empty messages are not free."""
@@ -68,7 +68,7 @@ class Message:
         qos: 0, 1 or 2, as published.
         retain: the publisher asks for it to become the topic's retained value.
         header: further facts, or None where the publisher gave none (the common case costs nothing).
-        origin: the sink that published it; None for the node's own. No-local and loop rules read it.
+        origin: who published it; None for the node's own. No-local and loop rules read it.
         expires_at: node time in milliseconds after which it is worth nothing; 0 for never.
         order: its place in this node's order, given when it is routed with QoS > 0 or as retained state; 0 before that.
         encoded: a format (a bit of `Form.takes`) and the bytes before and after the packet identifier in it, where a
@@ -90,7 +90,7 @@ class Message:
         qos: int = 0,
         retain: bool = False,
         header: Header | None = None,
-        origin: Sink | None = None,
+        origin: Publisher | None = None,
         expires_at: int = 0,
     ) -> None:
         self.topic = topic
@@ -117,3 +117,24 @@ class Message:
         """
         size = len(self.topic) + len(self.payload) + MESSAGE_OVERHEAD_BYTES
         return size if self.header is None else size + self.header.size
+
+
+class Stored(Message):
+    """A message that was kept until somebody asked for it: retained state, or a push held for late comers."""
+
+    __slots__ = ()
+
+    @classmethod
+    def copy_of(cls, message: Message) -> Self:
+        """`message`, for one who comes late."""
+        copy = cls(
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            message.header,
+            message.origin,
+            message.expires_at,
+        )
+        copy.order, copy.replayed, copy.encoded = message.order, message.replayed, message.encoded
+        return copy

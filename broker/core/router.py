@@ -10,7 +10,7 @@ from typing import Protocol
 
 from broker.core.backlog import Backlog
 from broker.core.engine import Engine
-from broker.core.message import Message
+from broker.core.message import Message, Stored
 from broker.core.records import Accepted
 from broker.core.retained import Retained
 from broker.core.routes import Route, Routes
@@ -117,6 +117,8 @@ class Router:
         The caller has asked `obstacle` for a message that it will acknowledge. A QoS 2 message, recorded when it was
         received, is not recorded twice. One whose lifetime is over takes its place, as any other, and is worth nothing.
         """
+        settlement = self.engine.settlement
+        settlement.accept(message, route, now)
         if message.retain or message.qos:
             self.order += 1
             message.order = self.order
@@ -125,8 +127,8 @@ class Router:
             if message.qos != 2 and (route.persistent or message.retain):
                 self.engine.promises.records.append(Accepted(message))
         if message.expires_at and message.expires_at <= now:
-            for sink in route.sinks:
-                self.engine.settlement.expire(message, sink, now)
+            for sink in route.recipients(message):
+                settlement.expire(message, sink, now)
             return
         for group in route.groups:
             group.form.deliver(message, group.sinks, now)
@@ -140,18 +142,23 @@ class Router:
         self.order = order
         if route.persistent and messages[0].qos == 1:
             self.engine.promises.records += [Accepted(message) for message in messages]
+        settlement = self.engine.settlement
+        if settlement.book is not None:
+            for message in messages:
+                settlement.accept(message, route, now)
         for group in route.groups:
             group.form.deliver_all(messages, group.sinks, now)
 
     def late(self, filter: bytes, now: int) -> Iterator[Message]:
         """What a new subscription to `filter` gets of what was published before: retained state and held pushes."""
-        yield from self.retained.matching(filter, now)
-        for memory in self.memories:
-            yield from memory.matching(filter, now)
+        keeping_book = self.engine.settlement.book is not None
+        for memory in (self.retained, *self.memories):
+            for message in memory.matching(filter, now):
+                yield Stored.copy_of(message) if keeping_book else message
 
     def _retain(self, message: Message, now: int) -> None:
         if not (message.promised or self.retained.room_for(message)):
-            self.engine.settlement.drop(Reason.QUEUE_FULL)
+            self.engine.settlement.drop(message, None, Reason.QUEUE_FULL, now)
             return
         if self.arbiter is not None:
             self.arbiter.retain(message, now)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from broker.core.filters import FilterTrie, is_wild
+from broker.core.message import Message
 from broker.core.sink import Form, Sink
 from broker.core.topics import TopicTree
 
@@ -56,6 +57,10 @@ class Route:
     def sinks(self) -> list[Sink]:
         """All recipients, in the order of delivery."""
         return [sink for group in self.groups for sink in group.sinks]
+
+    def recipients(self, message: Message) -> list[Sink]:
+        """Those of them that `message` is for."""
+        return [sink for group in self.groups for sink in group.form.recipients(message, group.sinks)]
 
 
 class Routes:

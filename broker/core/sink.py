@@ -13,7 +13,15 @@ from typing import Any, Protocol
 from broker.core.message import Message
 
 
-class Sink(Protocol):
+class Publisher(Protocol):
+    """Somebody whom messages come from."""
+
+    @property
+    def label(self) -> str:
+        """What accounts call it: what it is and its name, such as `client:lamp-1`; the same as long as it lives."""
+
+
+class Sink(Publisher, Protocol):
     """A recipient of messages. Compared by identity; protocols add what they need."""
 
     full: bool
@@ -34,8 +42,11 @@ class Form(Protocol):
     def merge(self, other: Any) -> Any:
         """The form of a sink that matched twice: the better of both promises, delivered once [MQTT-3.3.4-2]."""
 
+    def recipients(self, message: Message, sinks: Sequence[Any]) -> Sequence[Any]:
+        """Those of `sinks` that `message` is for; not, for example, a publisher that asked not to hear itself."""
+
     def deliver(self, message: Message, sinks: Sequence[Any], now: int) -> None:
-        """Hand `message` to each of `sinks`; every (message, sink) is settled exactly once, now or later."""
+        """Hand `message` to its recipients among `sinks`; each such pair is settled exactly once, now or later."""
 
     def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Any], now: int) -> None:
         """The same for messages on one topic that came together, none of them retained."""
@@ -48,6 +59,10 @@ class OneByOne:
     """A form that gains nothing from messages that come together."""
 
     __slots__ = ()
+
+    def recipients(self, message: Message, sinks: Sequence[Any]) -> Sequence[Any]:
+        """See `Form`."""
+        return sinks
 
     def deliver(self, message: Message, sinks: Sequence[Any], now: int) -> None:
         """See `Form`."""

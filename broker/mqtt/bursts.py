@@ -99,9 +99,9 @@ def end_of_pings(data: bytes, position: int) -> int:
 def take_acknowledgements(session: Session, promise: Acknowledgements, data: bytes, position: int) -> int:
     """PUBACK, PUBREC, PUBREL or PUBCOMP packets of four bytes each, of the type that `position` begins with.
 
-    Only where nothing has to be recorded and nobody waits for the window.
+    Only where nothing has to be recorded, nobody keeps a book and nothing waits for the window.
     """
-    if session.persistent or session.queue or session.resend or session.settlement.record is not None:
+    if session.persistent or session.queue or session.resend or session.settlement.book is not None:
         return position
     start = data[position : position + 2]
     identifier = data[position + 2] << 8 | data[position + 3]
@@ -125,7 +125,7 @@ def take_acknowledgements(session: Session, promise: Acknowledgements, data: byt
 
 
 def _settled(session: Session, identifiers: Iterator[tuple[int, ...]], complete: bool) -> int:
-    """How many PUBACKs (or, `complete`, PUBCOMPs) end a delivery."""
+    """How many PUBACKs end a delivery or, `complete`, PUBCOMPs free its identifier."""
     inflight = session.inflight
     count = 0
     for (identifier,) in identifiers:
@@ -136,12 +136,13 @@ def _settled(session: Session, identifiers: Iterator[tuple[int, ...]], complete:
             break
         del inflight[identifier]
         count += 1
-    session.settlement.acknowledged += count
+    if not complete:
+        session.settlement.acknowledged += count
     return count
 
 
 def _received(session: Session, identifiers: Iterator[tuple[int, ...]]) -> int:
-    """How many PUBRECs move a QoS 2 delivery on."""
+    """How many PUBRECs end a QoS 2 delivery, but for the identifier."""
     inflight = session.inflight
     count = 0
     for (identifier,) in identifiers:
@@ -150,6 +151,7 @@ def _received(session: Session, identifiers: Iterator[tuple[int, ...]]) -> int:
             break
         inflight[identifier] = None
         count += 1
+    session.settlement.acknowledged += count
     return count
 
 

@@ -81,12 +81,13 @@ class Connection:
         last_heard: when bytes last came, in milliseconds.
         keep_alive_ms: most silence allowed, one and a half keep-alives [MQTT-3.1.2-22]; 0 for any.
         routes: topics that may be published to without a question, and who gets what is; looked up, never walked.
+        plain: the packet format whose QoS 0 packets may pass as bytes, as in `Form.takes`; 0 where a book is kept.
     """
 
     __slots__ = (
         "_acknowledgements", "_chunks", "_missing", "_tickets", "_unanswered", "_unkept", "_unkept_held", "channel",
-        "connect", "keep_alive_ms", "last_heard", "max_packet_bytes", "routes", "service", "session", "version",
-        "wake_at",
+        "connect", "keep_alive_ms", "last_heard", "max_packet_bytes", "plain", "routes", "service", "session",
+        "version", "wake_at",
     )  # fmt: skip
 
     def __init__(self, service: MqttService, channel: Channel, now: int) -> None:
@@ -96,6 +97,7 @@ class Connection:
         self.connect: Connect | None = None
         self.version = V311
         self.routes: dict[bytes, Route] = NO_ROUTES
+        self.plain = 0
         self.max_packet_bytes = service.limits.max_packet_bytes
         self.last_heard = now
         self.keep_alive_ms = 0
@@ -160,7 +162,7 @@ class Connection:
         session = self.session
         assert session is not None
         cached = self.routes
-        plain = 1 << self.version
+        plain = self.plain
         properties = self.version == V5
         end = len(data)
         position = 0
@@ -259,13 +261,13 @@ class Connection:
         qos, topic = message.qos, message.topic
         reserved = topic.startswith(b"$")
         if reserved or (session.restricted and not self._permitted(session, Action.PUBLISH, topic)):
-            self._refuse(session, qos, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED)
+            self._refuse(session, message, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED, now)
         elif self.service.name in stamp.path:  # it was here: taken, so that nobody sends it again, and goes no further
-            self._refuse(session, qos, identifier, ReasonCode.SUCCESS, Reason.LOOP)
+            self._refuse(session, message, identifier, ReasonCode.SUCCESS, Reason.LOOP, now)
         elif qos == 0:
             session.router.publish(message, now)
         elif session.node is not None and stamp.sequence and qos == 1:
-            self._numbered(session, message, stamp, identifier)
+            self._numbered(session, message, stamp, identifier, now)
         else:
             self._accept(session, message, identifier, now)
 
@@ -285,7 +287,7 @@ class Connection:
         route = router.routes.resolve(message.topic)
         obstacle = router.obstacle(message, route)
         if obstacle is not None:
-            self._obstructed(session, message.qos, identifier, obstacle)
+            self._obstructed(session, message, identifier, obstacle, now)
         elif received is not None:
             received[identifier] = None
             promise.receive([message], [PACKET_IDENTIFIERS[identifier]])
@@ -293,16 +295,16 @@ class Connection:
             router.deliver(message, route, now)
             promise.answer(PUBACK + PACKET_IDENTIFIERS[identifier])
 
-    def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int) -> None:
+    def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int, now: int) -> None:
         """A message of another node, which knows by its number whether it was here before."""
         self._await_backlog(session)
         route = session.router.routes.resolve(message.topic)
-        arrival = nodes.receive(self, session, message, stamp, identifier, route)
+        arrival = nodes.receive(self, session, message, stamp, identifier, route, now)
         if isinstance(arrival, nodes.Arrival):
             self._hand_over_promises()
             session.router.engine.promises.made.append(arrival)
         else:
-            self._obstructed(session, 1, identifier, arrival)
+            self._obstructed(session, message, identifier, arrival, now)
 
     def _let_others_go_first(self) -> NoReturn:
         self.channel.hold()
@@ -341,23 +343,27 @@ class Connection:
             self._unkept_held = False
             self.channel.release()
 
-    def _refuse(self, session: Session, qos: int, identifier: int, code: ReasonCode, reason: Reason) -> None:
+    def _refuse(
+        self, session: Session, message: Message, identifier: int, code: ReasonCode, reason: Reason, now: int
+    ) -> None:
         """Turn a publish away. MQTT 3.1.1 has no word for it: the packet is acknowledged and goes nowhere (3.3.5)."""
-        session.settlement.refuse(reason)
-        if qos:
-            answer = (PUBACK if qos == 1 else PUBREC) + PACKET_IDENTIFIERS[identifier]
+        session.settlement.refuse(message, reason, now)
+        if message.qos:
+            answer = (PUBACK if message.qos == 1 else PUBREC) + PACKET_IDENTIFIERS[identifier]
             if self.version == V5:
                 answer = bytes((answer[0], 3)) + PACKET_IDENTIFIERS[identifier] + bytes((code,))
             self._promise(session).answer(answer)
 
-    def _obstructed(self, session: Session, qos: int, identifier: int, obstacle: Sink | Reason) -> None:
+    def _obstructed(
+        self, session: Session, message: Message, identifier: int, obstacle: Sink | Reason, now: int
+    ) -> None:
         """No room for a QoS 1 or 2 message: MQTT 5 is told, 3.1.1 is slowed until there is room."""
         if self.version == V5:
-            self._refuse(session, qos, identifier, ReasonCode.QUOTA_EXCEEDED, Reason.QUEUE_FULL)
+            self._refuse(session, message, identifier, ReasonCode.QUOTA_EXCEEDED, Reason.QUEUE_FULL, now)
         elif not isinstance(obstacle, Reason) and session.router.engine.pressure.hold_for(obstacle, self.channel):
             raise _StoppedError
         else:
-            session.settlement.refuse(Reason.QUEUE_FULL)
+            session.settlement.refuse(message, Reason.QUEUE_FULL, now)
             raise ProtocolError("no room for the message, and waiting would not make any", ReasonCode.QUOTA_EXCEEDED)
 
     # Everything else

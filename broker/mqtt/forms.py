@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from broker.core.message import Header, Message, split_collapse_key
 from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.pushes import payload_of
-from broker.core.settlement import Outcome, Reason
+from broker.core.settlement import Reason
 from broker.mqtt.pieces import PACKET_IDENTIFIERS
 from oriole.link.uplink.stamps import without_stamps
 from oriole.wire.mqtt import V5, Properties, encode_properties
@@ -133,9 +133,12 @@ class MqttForm:
         missed = 0
         for session in sinks:
             channel = session.channel
-            if channel.size > HIGH_WATER_BYTES and session.misses(count):
-                missed += count
-                continue
+            if channel.size > HIGH_WATER_BYTES:
+                reason = session.misses()
+                if reason is not None:
+                    session.settlement.drop_unseen(reason, count)
+                    missed += count
+                    continue
             out = channel.out
             if not out:
                 channel.engine.dirty.append(channel)
@@ -143,13 +146,19 @@ class MqttForm:
             channel.size += size
         channel.engine.settlement.sent += count * len(sinks) - missed
 
+    def recipients(self, message: Message, sinks: Sequence[Session]) -> Sequence[Session]:
+        """All of them, but not who published it and asked not to hear of it."""
+        if self.no_local and message.origin in sinks:
+            return [session for session in sinks if session is not message.origin]
+        return sinks
+
     def deliver(self, message: Message, sinks: Sequence[Session], now: int) -> None:
         """Encode `message` once and hand it to each session: at once, or into its queue."""
         qos = message.qos
         if qos > self.qos:
             qos = self.qos
-        if self.no_local and message.origin in sinks:
-            sinks = [session for session in sinks if session is not message.origin]
+        if self.no_local:
+            sinks = self.recipients(message, sinks)
             if not sinks:
                 return
         retain = message.retain and (self.retain_as_published or message.replayed)
@@ -158,10 +167,12 @@ class MqttForm:
             if self.max_packet_bytes and len(head) + len(tail) > self.max_packet_bytes:
                 self.too_large(message, sinks, now)
                 return
-            if sinks[0].settlement.record is None:
-                self.forward(head + tail, 1, sinks, now)
+            packet = head + tail
+            if sinks[0].settlement.book is None:
+                self.forward(packet, 1, sinks, now)
             else:
-                self._forward_recorded(head + tail, message, sinks, now)
+                for session in sinks:
+                    session.pass_on(message, packet, now)
             return
         self._owe((message,), qos, retain, sinks, now)
 
@@ -197,7 +208,7 @@ class MqttForm:
             identifier = session.last_identifier
             for delivery, (head, tail) in zip(deliveries[:room], packets, strict=False):
                 if not head:
-                    session.lose(delivery[0], Reason.TOO_LARGE, now)
+                    session.settlement.drop(delivery[0], session, Reason.TOO_LARGE, now)
                     continue
                 identifier += 1
                 if identifier > 0xFFFF or identifier in inflight:
@@ -220,19 +231,6 @@ class MqttForm:
         if self.max_packet_bytes and len(head) + len(tail) + 2 > self.max_packet_bytes:
             return b"", b""
         return head, tail
-
-    def _forward_recorded(self, packet: bytes, message: Message, sinks: Sequence[Session], now: int) -> None:
-        """`forward`, with a record for each session of how the delivery ended."""
-        for session in sinks:
-            settlement = session.settlement
-            assert settlement.record is not None
-            sent = settlement.sent
-            self.forward(packet, 1, (session,), now)
-            if settlement.sent > sent:
-                settlement.record(message, session, Outcome.SENT, None, now)
-            else:
-                reason = Reason.OFFLINE if session.connection is None else Reason.SLOW_READER
-                settlement.record(message, session, Outcome.DROPPED, reason, now)
 
     def encode(
         self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], now: int, dup: bool = False
@@ -259,7 +257,7 @@ class MqttForm:
     def too_large(self, message: Message, sinks: Sequence[Session], now: int) -> None:
         """Settle a message that these clients do not take: as if it had been sent [MQTT-3.1.2-25]."""
         for session in sinks:
-            session.lose(message, Reason.TOO_LARGE, now)
+            session.settlement.drop(message, session, Reason.TOO_LARGE, now)
 
 
 @lru_cache(maxsize=256)

@@ -124,14 +124,16 @@ def read_stamped(session: Session, properties: Properties) -> tuple[Header | Non
 
 
 def receive(
-    connection: Connection, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route
+    connection: Connection, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route, now: int
 ) -> Arrival | Sink | Reason:
     """Take a numbered message of a node: the promise to acknowledge it, or what stands in its way."""
     service, peer = session.service, session.node
     assert peer is not None
     marks, number = service.marks, (peer.epoch, stamp.traffic_class, stamp.sequence)
     repeat = marks.is_repeat(*number)
-    if not repeat:
+    if repeat:
+        session.settlement.refuse(message, Reason.REPEAT, now)
+    else:
         obstacle = Reason.QUEUE_FULL if marks.overtakes(*number) else session.router.obstacle(message, route)
         if obstacle is not None:
             marks.refuse(*number)
@@ -152,7 +154,7 @@ def snapshot_end(session: Session, filters: list[bytes]) -> Message:
 
 def _kept(message: Message) -> Message:
     """A QoS 0 message with QoS 1."""
-    copy = Message(
+    copy = type(message)(
         message.topic, message.payload, 1, message.retain, message.header, message.origin, message.expires_at
     )
     copy.order, copy.replayed = message.order, message.replayed

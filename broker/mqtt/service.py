@@ -5,7 +5,7 @@ Nothing of a session changes before its CONNECT is admitted: an impostor with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from broker.core.channel import Channel
@@ -187,6 +187,8 @@ class MqttService:
         session.restricted = verdict.restricted
         if not verdict.restricted:
             connection.routes = self.router.routes.cached
+        if self.engine.settlement.book is None:
+            connection.plain = 1 << connection.version
         session.permissions.clear()
         session.expires_at = 0
         session.will = connect.will
@@ -309,10 +311,11 @@ class MqttService:
             return
 
         def answer(verdict: Verdict, now: int) -> None:
+            message = will_message(will, session, now)
             if verdict.allowed:
-                self.router.publish(will_message(will, session, now), now)
+                self.router.publish(message, now)
             else:
-                self.engine.settlement.refuse(Reason.NOT_PERMITTED)
+                self.engine.settlement.refuse(message, Reason.NOT_PERMITTED, now)
 
         if will.topic.startswith(b"$"):
             answer(Verdict(False), now)
@@ -322,6 +325,12 @@ class MqttService:
             self.engine.questions.append(Permission(ticket, session.client_id, session.username, Action.PUBLISH, topic))
         else:
             answer(Verdict(True), now)
+
+    def owed(self) -> Iterator[tuple[Message, Session, bool]]:
+        """What clients have not confirmed: messages, to whom, and whether they were sent."""
+        for session in self.sessions.values():
+            for message, is_sent in session.owed():
+                yield message, session, is_sent
 
     def close(self, now: int) -> None:
         """The node stops: tell every client (0x8B) and close. Wills are not sent: the clients did not fail."""

@@ -7,14 +7,15 @@ wait in its queue, and its channel is one that takes nothing.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from broker.core.channel import Channel
 from broker.core.message import Message
-from broker.core.pressure import MOST_BYTES
+from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES
 from broker.core.questions import Action
 from broker.core.records import Progressed
-from broker.core.settlement import Outcome, Reason
+from broker.core.settlement import Reason
 from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.link.uplink import Greeting
@@ -126,6 +127,11 @@ class Session:
         self.restricted = False
         self.permissions: dict[tuple[Action, bytes], bool] = {}
 
+    @property
+    def label(self) -> str:
+        """What accounts call it."""
+        return f"client:{self.client_id}" if self.node is None else f"node:{self.node.name}"
+
     def form(self, subscription: Subscription) -> MqttForm:
         """How messages for one of its subscriptions are encoded."""
         identifiers = (subscription.identifier,) if subscription.identifier else ()
@@ -140,21 +146,20 @@ class Session:
 
     # Outgoing deliveries
 
-    def misses(self, count: int) -> bool:
-        """Whether `count` QoS 0 messages are lost to this session because its channel is over its high-water mark."""
+    def misses(self) -> Reason | None:
+        """Why QoS 0 messages are lost to this session while its channel is over its high-water mark, if they are."""
         if self.connection is None:
-            self.settlement.drop(Reason.OFFLINE, count)
-            return True
-        if self.router.engine.pressure.refuses(self.channel):
-            self.settlement.drop(Reason.SLOW_READER, count)
-            return True
-        return False
+            return Reason.OFFLINE
+        return Reason.SLOW_READER if self.router.engine.pressure.refuses(self.channel) else None
 
-    def lose(self, message: Message, reason: Reason, now: int) -> None:
-        """Settle a delivery that this session will not get."""
-        self.settlement.drop(reason)
-        if self.settlement.record is not None:
-            self.settlement.record(message, self, Outcome.DROPPED, reason, now)
+    def pass_on(self, message: Message, packet: bytes, now: int) -> None:
+        """Send a QoS 0 message, as `packet`, or settle why not."""
+        reason = self.misses() if self.channel.size > HIGH_WATER_BYTES else None
+        if reason is None:
+            self.channel.send(packet)
+            self.settlement.send(message, (self,), now)
+        else:
+            self.settlement.drop(message, self, reason, now)
 
     def enqueue(self, delivery: Delivery, now: int) -> None:
         """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told.
@@ -166,7 +171,7 @@ class Session:
         if self.queue is None:
             self.queue = deque()
         elif self.full and not delivery[0].promised and self._overflows():
-            self.lose(delivery[0], Reason.QUEUE_FULL, now)
+            self.settlement.drop(delivery[0], self, Reason.QUEUE_FULL, now)
             return
         self.queue.append(delivery)
         self.queue_bytes += delivery[0].size
@@ -222,21 +227,17 @@ class Session:
         if delivery is None:
             if packet == 0x70:
                 del inflight[identifier]
-                self.settlement.acknowledged += 1
             elif packet != 0x50:
                 return False
-        elif (packet == 0x40 and delivery[1] == 1) or (packet == 0x50 and delivery[1] == 2 and reason_code >= 0x80):
-            del inflight[identifier]
-            if reason_code >= 0x80:
-                self.lose(delivery[0], Reason.REJECTED, now)
+        elif (packet == 0x40 and delivery[1] == 1) or (packet == 0x50 and delivery[1] == 2):
+            if packet == 0x50 and reason_code < 0x80:
+                inflight[identifier] = None
             else:
-                self.settlement.acknowledged += 1
-                if self.settlement.record is not None:
-                    self.settlement.record(delivery[0], self, Outcome.ACKNOWLEDGED, None, now)
-        elif packet == 0x50 and delivery[1] == 2:
-            inflight[identifier] = None
-            if self.settlement.record is not None:
-                self.settlement.record(delivery[0], self, Outcome.ACKNOWLEDGED, None, now)
+                del inflight[identifier]
+            if reason_code < 0x80:
+                self.settlement.acknowledge(delivery[0], self, now)
+            else:
+                self.settlement.drop(delivery[0], self, Reason.REJECTED, now)
         else:
             return False
         if self.persistent:
@@ -285,15 +286,21 @@ class Session:
         """A will delay or the session's own expiry, while the client is away."""
         return self.service.absent(self, now)
 
+    def owed(self) -> Iterator[tuple[Message, bool]]:
+        """What its client has not confirmed: messages, and whether they were sent."""
+        for delivery in self.inflight.values():
+            if delivery is not None:
+                yield delivery[0], True
+        for waiting in self.queue or ():
+            yield waiting[0], False
+
     def discard(self, now: int) -> None:
         """The session ends: its subscriptions go, what it was owed is settled."""
         for filter in list(self.subscriptions):
             self.router.unsubscribe(filter, self, now)
         self.subscriptions.clear()
-        owed = [delivery for delivery in self.inflight.values() if delivery is not None] + list(self.queue or ())
-        for delivery in owed:
-            self.lose(delivery[0], Reason.SESSION_ENDED, now)
-        self.settlement.acknowledged += sum(delivery is None for delivery in self.inflight.values())
+        for message, _ in self.owed():
+            self.settlement.drop(message, self, Reason.SESSION_ENDED, now)
         self.inflight = {}
         if self.past is not None:
             self.router.engine.deadlines.withdraw(self.past)

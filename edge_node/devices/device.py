@@ -8,13 +8,13 @@ has it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
 from broker.core.pushes import open_push
 from broker.core.router import Router
-from broker.core.settlement import Outcome
 from broker.core.settlement import Reason as Loss
 from edge_node.devices.form import SerialForm
 from oriole.link.serial import QueueFull, Received, Session, TooLargeError
@@ -50,6 +50,7 @@ class SerialDevice:
         "_inflight",
         "_queue",
         "_queue_bytes",
+        "_settlement",
         "expires_at",
         "full",
         "line",
@@ -67,6 +68,7 @@ class SerialDevice:
         self.session = session
         self._devices = devices
         self.router: Router = devices.router
+        self._settlement = devices.router.engine.settlement
         self.line: Line | None = None
         self.subscriptions: dict[bytes, int] = {}
         self._queue: deque[_Delivery] = deque()
@@ -78,16 +80,21 @@ class SerialDevice:
         self.expires_at = 0
         self.wake_at = 0
 
+    @property
+    def label(self) -> str:
+        """What accounts call it."""
+        return f"serial:{self.name}"
+
     # ---- down: what the node owes it
 
     def offer(self, message: Message, qos: int, retain: bool, now: int) -> None:
         """Take a message for the device; it is settled now or later."""
-        settlement = self.router.engine.settlement
+        settlement = self._settlement
         limits = self._devices.limits
         if qos:
             most, most_bytes = 2 * limits.max_queue_messages, 2 * limits.max_queue_bytes
             if not message.promised and (len(self._queue) >= most or self._queue_bytes >= most_bytes):
-                self._lose(message, Loss.QUEUE_FULL, now)  # from the centre: others' publishers were refused before
+                settlement.drop(message, self, Loss.QUEUE_FULL, now)  # others' publishers were refused before
                 return
             self._queue.append(_Delivery(message, retain))
             self._queue_bytes += message.size
@@ -95,17 +102,16 @@ class SerialDevice:
                 self.router.set_full(self, True)
             self.pump(now)
         elif self.line is None:
-            self._lose(message, Loss.OFFLINE, now)
+            settlement.drop(message, self, Loss.OFFLINE, now)
         else:
             try:
                 if self.line.deliver(message, 0, retain, now) is None:
-                    self._lose(message, Loss.SLOW_READER, now)
+                    settlement.drop(message, self, Loss.SLOW_READER, now)
                     return
             except TooLargeError:
-                self._lose(message, Loss.TOO_LARGE, now)
+                settlement.drop(message, self, Loss.TOO_LARGE, now)
                 return
-            settlement.sent += 1
-            self._record(message, Outcome.SENT, None, now)
+            settlement.send(message, (self,), now)
 
     def pump(self, now: int) -> None:
         """Put on the line what waits, a window's worth at most: a frame there has its number and cannot expire."""
@@ -115,14 +121,14 @@ class SerialDevice:
             delivery = queue[0]
             message = delivery.message
             if message.expires_at and message.expires_at <= now:
-                self.router.engine.settlement.expire(message, self, now)
+                self._settlement.expire(message, self, now)
             else:
                 try:
                     number = line.deliver(message, 1, delivery.retain, now)
                 except QueueFull:
                     break
                 except TooLargeError:
-                    self._lose(message, Loss.TOO_LARGE, now)
+                    self._settlement.drop(message, self, Loss.TOO_LARGE, now)
                 else:
                     assert number is not None
                     self._inflight.append((number, message))
@@ -133,10 +139,23 @@ class SerialDevice:
     def acknowledged(self, sequence: int, now: int) -> None:
         """The device has settled everything up to this number."""
         while self._inflight and self._inflight[0][0] <= sequence:
-            message = self._inflight.popleft()[1]
-            self.router.engine.settlement.acknowledged += 1
-            self._record(message, Outcome.ACKNOWLEDGED, None, now)
+            self._settlement.acknowledge(self._inflight.popleft()[1], self, now)
         self.pump(now)
+
+    def skipped(self, sequence: int, now: int) -> None:
+        """The device takes no frame as long as the one with this number any more."""
+        for entry in self._inflight:
+            if entry[0] == sequence:
+                self._inflight.remove(entry)
+                self._settlement.drop(entry[1], self, Loss.TOO_LARGE, now)
+                return
+
+    def owed(self) -> Iterator[tuple[Message, bool]]:
+        """What it has not acknowledged: messages, and whether they have their place on the line."""
+        for _, message in self._inflight:
+            yield message, True
+        for waiting in self._queue:
+            yield waiting.message, False
 
     def _make_room(self) -> None:
         """Half empty is room again, so that publishers are not held and released for every message."""
@@ -144,15 +163,6 @@ class SerialDevice:
             limits = self._devices.limits
             few = len(self._queue) * 2 <= limits.max_queue_messages and self._queue_bytes * 2 <= limits.max_queue_bytes
             self.router.set_full(self, not few)
-
-    def _lose(self, message: Message, reason: Loss, now: int) -> None:
-        self.router.engine.settlement.drop(reason)
-        self._record(message, Outcome.DROPPED, reason, now)
-
-    def _record(self, message: Message, outcome: Outcome, reason: Loss | None, now: int) -> None:
-        record = self.router.engine.settlement.record
-        if record is not None:
-            record(message, self, outcome, reason, now)
 
     # ---- up: what it says
 
@@ -176,6 +186,16 @@ class SerialDevice:
             return False  # the refusal found no room
         return True
 
+    def turn_away(self, frame: Publish, reason: Loss, now: int) -> None:
+        """What it publishes is not taken."""
+        self._settlement.refuse(self._message(frame, now), reason, now)
+
+    def _message(self, frame: Publish, now: int) -> Message:
+        qos = 1 if frame.sequence else 0
+        message = Message(frame.topic.encode(), frame.payload, qos, frame.retain, origin=self)
+        open_push(message, now)
+        return message
+
     def _publish(self, line: Line, frame: Publish, now: int) -> bool:
         try:
             check_topic_name(frame.topic)
@@ -184,20 +204,18 @@ class SerialDevice:
             return True
         router = self.router
         if frame.topic.startswith("$"):
-            router.engine.settlement.refuse(Loss.NOT_PERMITTED)
             line.refuse(frame.sequence, Reason.NOT_AUTHORIZED, "topics that begin with $ are the node's own", now)
+            self.turn_away(frame, Loss.NOT_PERMITTED, now)
             return True
-        qos = 1 if frame.sequence else 0
-        message = Message(frame.topic.encode(), frame.payload, qos, frame.retain, origin=self)
-        open_push(message, now)
+        message = self._message(frame, now)
         route = router.routes.resolve(message.topic)
-        obstacle = router.obstacle(message, route) if qos else None
+        obstacle = router.obstacle(message, route) if message.qos else None
         if obstacle is not None:
             waits = not isinstance(obstacle, Loss) and obstacle is not self
             if waits and router.engine.pressure.hold_for(obstacle, line.channel):
                 return False
-            router.engine.settlement.refuse(Loss.QUEUE_FULL)  # waiting would not make any room
-            line.refuse(frame.sequence, Reason.QUOTA_EXCEEDED, "no room for the message", now)
+            line.refuse(frame.sequence, Reason.QUOTA_EXCEEDED, "no room for the message", now)  # nor would there be
+            self.turn_away(frame, Loss.QUEUE_FULL, now)
             return True
         router.deliver(message, route, now)
         return True
@@ -218,7 +236,7 @@ class SerialDevice:
         self.router.subscribe(filter, self, SerialForm(frame.qos), now)
         for message in self.router.late(filter, now):
             if self.full:
-                self._lose(message, Loss.QUEUE_FULL, now)
+                self._settlement.drop(message, self, Loss.QUEUE_FULL, now)
             else:
                 self.offer(message, min(message.qos, frame.qos), True, now)
 
@@ -247,8 +265,8 @@ class SerialDevice:
         for filter in list(self.subscriptions):
             self.router.unsubscribe(filter, self, now)
         self.subscriptions.clear()
-        for message in [message for _, message in self._inflight] + [owed.message for owed in self._queue]:
-            self._lose(message, Loss.SESSION_ENDED, now)
+        for message, _ in self.owed():
+            self._settlement.drop(message, self, Loss.SESSION_ENDED, now)
         self._inflight.clear()
         self._queue.clear()
         self._queue_bytes = 0

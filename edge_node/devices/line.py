@@ -14,8 +14,8 @@ from broker.core.message import Message
 from broker.core.pushes import payload_of
 from broker.core.settlement import Reason as Loss
 from edge_node.devices.device import SerialDevice
-from oriole.link.serial import Acknowledged, Disconnected, Event, GatewayEndpoint, Greeted, QueueFull, Received
-from oriole.wire.serial import Hello, Noise, Reason
+from oriole.link.serial import Acknowledged, Disconnected, Event, GatewayEndpoint, Greeted, Received, Skipped
+from oriole.wire.serial import Hello, Noise, Publish, Reason
 
 if TYPE_CHECKING:
     from edge_node.devices.registry import Devices
@@ -111,13 +111,15 @@ class Line:
                 self._waiting.append(event)
                 self._work(now)
             elif self.device and not self.channel.holds:
-                try:
-                    self.device.take(self, event, now)
-                except QueueFull:
+                if not self.device.take(self, event, now):
                     self.counters["dropped"] += 1
             else:
                 self.counters["dropped"] += 1
-                self._devices.router.engine.settlement.refuse(Loss.SLOW_READER)
+                if self.device and isinstance(event.frame, Publish):
+                    self.device.turn_away(event.frame, Loss.SLOW_READER, now)
+        elif isinstance(event, Skipped):
+            if self.device:
+                self.device.skipped(event.sequence, now)
         elif isinstance(event, Acknowledged):
             if self.device:
                 self.device.acknowledged(event.sequence, now)

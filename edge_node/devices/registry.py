@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from broker.core.channel import Channel
+from broker.core.message import Message
 from broker.core.router import Router
 from edge_node.devices.device import SerialDevice
 from edge_node.devices.line import Line
@@ -78,6 +79,12 @@ class Devices:
         elif device.line is not None and device.line is not line:
             device.line.dismiss(Reason.TAKEN_OVER, "the device greeted on another line", now)
         return device
+
+    def owed(self) -> Iterator[tuple[Message, SerialDevice, bool]]:
+        """What devices have not acknowledged: messages, to whom, and whether they have their place on a line."""
+        for device in self.known.values():
+            for message, is_sent in device.owed():
+                yield message, device, is_sent
 
     def forget(self, device: SerialDevice, now: int) -> None:
         """A device has been away for too long: it begins anew when it comes back."""

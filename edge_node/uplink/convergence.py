@@ -7,6 +7,7 @@ with the same value, whatever was cut in between.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 
 from broker.core.message import Message
@@ -36,12 +37,19 @@ class _State:
 class Convergence:
     """The centre's order of each topic with a retained value."""
 
-    __slots__ = ("_events", "_forgotten", "_states")
+    __slots__ = ("_events", "_forgotten", "_states", "outdone")
 
     def __init__(self) -> None:
+        self.outdone: list[Message] = []
+        """Values from the centre that waited for an answer and are not kept; whoever settles them empties it."""
         self._states: dict[bytes, _State] = {}
         self._forgotten: dict[bytes, None] = {}
         self._events = 0
+
+    @property
+    def contenders(self) -> Iterator[Message]:
+        """Values from the centre that wait for an answer."""
+        return (state.contender[1] for state in self._states.values() if state.contender is not None)
 
     def published(self, topic: bytes) -> None:
         """A value was set here and is on its way to the centre."""
@@ -59,6 +67,7 @@ class Convergence:
             return None
         (place, contender), state.contender = state.contender, None
         if place <= state.order:
+            self.outdone.append(contender)
             return None
         state.order = place
         return contender
@@ -73,8 +82,11 @@ class Convergence:
         if state.pending and not order:
             return Ruling.KNOWN  # no order to go by: what is set here goes up behind it, and replaces it there
         if state.pending:
-            if state.contender is None or state.contender[0] < order:
-                state.contender = (order, message)
+            if state.contender is not None:
+                if order <= state.contender[0]:
+                    return Ruling.KNOWN
+                self.outdone.append(state.contender[1])
+            state.contender = (order, message)
             return Ruling.WAIT
         state.order = order
         return Ruling.KEEP
@@ -91,7 +103,8 @@ class Convergence:
 
     def forget(self, topic: bytes) -> None:
         """The topic has no value here any more. Its place is remembered for a while."""
-        if topic in self._states:
+        state = self._states.get(topic)
+        if state is not None and not state.pending:
             self._forgotten[topic] = None
             if len(self._forgotten) > MOST_FORGOTTEN:
                 oldest = next(iter(self._forgotten))
@@ -110,7 +123,9 @@ class Convergence:
         """The centre numbers from the beginning again: its old places mean nothing."""
         for state in self._states.values():
             state.order = 0
-            state.contender = None
+            if state.contender is not None:
+                self.outdone.append(state.contender[1])
+                state.contender = None
 
     def _state(self, topic: bytes) -> _State:
         self._forgotten.pop(topic, None)

@@ -22,11 +22,14 @@ class UplinkForm(OneByOne):
         """There is one subscription."""
         return self
 
+    def recipients(self, message: Message, sinks: Sequence[Uplink]) -> Sequence[Uplink]:
+        """Nobody, where the message came from there."""
+        return [uplink for uplink in sinks if message.origin is not uplink]
+
     def deliver(self, message: Message, sinks: Sequence[Uplink], now: int) -> None:
-        """Send a message up, unless it came from there."""
-        for uplink in sinks:
-            if message.origin is not uplink:
-                uplink.send(message, now)
+        """Send a message up."""
+        for uplink in self.recipients(message, sinks):
+            uplink.send(message, now)
 
     def forward(self, packets: bytes, count: int, sinks: Sequence[Uplink], now: int) -> None:
         """Never called: it takes no packets as they are."""

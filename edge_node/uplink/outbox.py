@@ -28,6 +28,11 @@ class Outbox:
         return len(self._waiting) + len(self._refused) + len(self.sent)
 
     @property
+    def unsent(self) -> list[Message]:
+        """Messages that are not on the way, in the order in which they will be."""
+        return [*self._refused, *self._waiting]
+
+    @property
     def full(self) -> bool:
         """No more is to be accepted."""
         return self.bytes >= self.max_bytes

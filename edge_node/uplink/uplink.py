@@ -7,15 +7,16 @@ node, with stamps (docs/uplink.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from broker.core.channel import Channel
-from broker.core.message import Message
+from broker.core.message import Message, Stored
 from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.records import Accepted
 from broker.core.router import Router
-from broker.core.settlement import Outcome, Reason
+from broker.core.settlement import Reason
+from broker.core.sink import Sink
 from broker.mqtt.forms import message_properties, read_header
 from edge_node.uplink.arrival import Arrival, SnapshotEnd
 from edge_node.uplink.convergence import Convergence, Ruling
@@ -83,6 +84,7 @@ class Uplink:
         unwelcome: the centre does not want this edge until a person has changed something.
     """
 
+    label = "uplink"
     remote = True
     persistent = False
 
@@ -128,6 +130,15 @@ class Uplink:
     def waiting(self) -> int:
         """Messages accepted here and not yet with the centre."""
         return len(self._outbox)
+
+    def owed(self) -> Iterator[tuple[Message, Sink | None, bool]]:
+        """What waits here: messages, to whom, and whether they were sent; to nobody what the centre may yet outdo."""
+        for message in self._outbox.sent.values():
+            yield message, self, True
+        for message in self._outbox.unsent:
+            yield message, self, False
+        for message in self._convergence.contenders:
+            yield message, None, False
 
     # The byte stream
 
@@ -235,16 +246,16 @@ class Uplink:
     def _send_now(self, message: Message, now: int) -> None:
         """QoS 0 does not wait for a link."""
         if not self.connected or self._channel is None:
-            self._settlement.drop(Reason.LINK_DOWN)
+            self._settlement.drop(message, self, Reason.LINK_DOWN, now)
         elif self._channel.size > HIGH_WATER_BYTES:
-            self._settlement.drop(Reason.SLOW_READER)
+            self._settlement.drop(message, self, Reason.SLOW_READER, now)
         else:
             try:
                 self._publish(message, 0, Stamp(path=self._path(message)), now)
             except (PublishRefused, QueueFull):
-                self._settlement.drop(Reason.REJECTED)
+                self._settlement.drop(message, self, Reason.REJECTED, now)
             else:
-                self._settlement.sent += 1
+                self._settlement.send(message, (self,), now)
                 self._write(now)
 
     def _pump(self, now: int) -> None:
@@ -292,19 +303,14 @@ class Uplink:
 
     def _lose(self, message: Message, reason: Reason, now: int) -> None:
         """A message ends before it waited."""
-        self._drop(message, reason, now)
+        self._settlement.drop(message, self, reason, now)
         if message.retain:
             self._confirm(message, 0, now)
 
     def _reject(self, message: Message, now: int) -> None:
         """The centre does not take a message that waited."""
         self._end(message, now)
-        self._drop(message, Reason.REJECTED, now)
-
-    def _drop(self, message: Message, reason: Reason, now: int) -> None:
-        self._settlement.drop(reason)
-        if self._settlement.record is not None:
-            self._settlement.record(message, self, Outcome.DROPPED, reason, now)
+        self._settlement.drop(message, self, Reason.REJECTED, now)
 
     def _end(self, message: Message, now: int, order: int = 0) -> None:
         """A message no longer waits: make room, and settle which retained value stands."""
@@ -316,6 +322,7 @@ class Uplink:
 
     def _confirm(self, message: Message, order: int, now: int) -> None:
         contender = self._convergence.confirmed(message.topic, order)
+        self._settle_outdone(now)
         if contender is not None:
             self.router.publish(contender, now)
         if not self.router.retained.get(message.topic, now):
@@ -360,6 +367,7 @@ class Uplink:
             return
         if centre is None or self.centre is None or centre.epoch != self.centre.epoch:
             self._convergence.restart()
+            self._settle_outdone(now)
             self._seen = 0
             self._recovering = self._welcomed
         self.centre = centre
@@ -389,9 +397,7 @@ class Uplink:
             self._reject(message, now)
         else:
             self._end(message, now, order)
-            self._settlement.acknowledged += 1
-            if self._settlement.record is not None:
-                self._settlement.record(message, self, Outcome.ACKNOWLEDGED, None, now)
+            self._settlement.acknowledge(message, self, now)
         self._retry(now)
         self._pump(now)
 
@@ -418,14 +424,7 @@ class Uplink:
         if event.topic == SNAPSHOT_END:  # behind the values that it ends, which wait for the journal
             promises.made.append(SnapshotEnd(self, event, stamp.order))
             return
-        if event.qos and not event.retain and 0 < stamp.order <= self._seen:
-            promises.made.append(Arrival(self, event, None, stamp.order))
-            return
         replayed = event.retain and self._enquiries.awaiting_snapshot
-        if (self.name in stamp.path and not replayed) or event.topic.startswith("$"):  # a snapshot has our values too
-            self._settlement.drop(Reason.LOOP)
-            self.acknowledge(event, now)
-            return
         properties = event.properties
         lifetime = properties.message_expiry_interval
         message = Message(
@@ -438,6 +437,14 @@ class Uplink:
             0 if lifetime is None else now + lifetime * 1000,
         )
         message.replayed = replayed
+        if event.qos and not event.retain and 0 < stamp.order <= self._seen:
+            self._settlement.refuse(message, Reason.REPEAT, now)
+            promises.made.append(Arrival(self, event, None, stamp.order))
+            return
+        if (self.name in stamp.path and not replayed) or event.topic.startswith("$"):  # a snapshot has our values too
+            self._settlement.refuse(message, Reason.LOOP, now)
+            self.acknowledge(event, now)
+            return
         if not event.qos:
             self.take(message, stamp.order, now)
             return
@@ -451,15 +458,21 @@ class Uplink:
         """Route a message from the centre, whose place there is `order`, to whoever wants it here."""
         if message.retain:
             ruling = self._convergence.arrived(message, order)
+            self._settle_outdone(now)
+            if ruling is Ruling.KNOWN:
+                self._settlement.refuse(message, Reason.SUPERSEDED, now)
             if ruling is not Ruling.KEEP:
-                if ruling is Ruling.KNOWN:
-                    self._settlement.collapsed += 1
                 return
             if not message.payload:
                 self._untrack(message.topic, now)
             elif message.header is not None and self.name in message.header.node_path:
                 self._track(message.topic, now)  # ours, before we lost our memory
         self.router.publish(message, now)
+
+    def _settle_outdone(self, now: int) -> None:
+        outdone, self._convergence.outdone = self._convergence.outdone, []
+        for message in outdone:
+            self._settlement.refuse(message, Reason.SUPERSEDED, now)
 
     def acknowledge(self, event: MessageReceived, now: int) -> None:
         """Tell the centre that a message is ours now."""
@@ -565,4 +578,4 @@ def _stamp_of(pairs: Sequence[tuple[str, str]]) -> Stamp:
 def _anew(message: Message) -> Message:
     """A retained value as if it were set here now."""
     header = replace(message.header, node_path=()) if message.header is not None else None
-    return Message(message.topic, message.payload, message.qos, True, header, None, message.expires_at)
+    return Stored(message.topic, message.payload, message.qos, True, header, None, message.expires_at)

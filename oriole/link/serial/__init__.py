@@ -2,7 +2,7 @@
 
 from oriole.link.serial.device import DeviceEndpoint
 from oriole.link.serial.endpoint import Config, Endpoint, TooLargeError
-from oriole.link.serial.events import Acknowledged, Connected, Disconnected, Event, Greeted, Received
+from oriole.link.serial.events import Acknowledged, Connected, Disconnected, Event, Greeted, Received, Skipped
 from oriole.link.serial.gateway import GatewayEndpoint
 from oriole.link.serial.inbox import Inbox
 from oriole.link.serial.outbox import Outbox, QueueFull
@@ -23,5 +23,6 @@ __all__ = [
     "QueueFull",
     "Received",
     "Session",
+    "Skipped",
     "TooLargeError",
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
-from oriole.link.serial.events import Acknowledged, Connected, Disconnected, Event, Received
+from oriole.link.serial.events import Acknowledged, Connected, Disconnected, Event, Received, Skipped
 from oriole.link.serial.inbox import Arrival
 from oriole.link.serial.session import Session
 from oriole.wire.serial import (
@@ -259,16 +259,17 @@ class Endpoint:
         self.session = session
         self.state = State.UP
         self._peer_max_frame_bytes = greeting.max_frame_bytes
-        self.counters["skipped"] += session.outbox.replace_longer(
-            greeting.max_frame_bytes, lambda sequence: encode(Skip(sequence))
-        )
+        skipped = session.outbox.replace_longer(greeting.max_frame_bytes, lambda sequence: encode(Skip(sequence)))
+        self.counters["skipped"] += len(skipped)
         self._heard_at = self._now
         self._ping_at = self._now + self.config.keep_alive_ms
         self._nak_behind = -1
         self._retries = 0
         self._retransmit_at = None
-        connected = Connected(greeting.name, resumed)
-        return [connected, Acknowledged(session.outbox.oldest - 1)] if settled else [connected]
+        events: list[Event] = [Connected(greeting.name, resumed)]
+        if settled:
+            events.append(Acknowledged(session.outbox.oldest - 1))
+        return events + [Skipped(sequence) for sequence in skipped]
 
     def _down(self, reason: int, text: str) -> list[Event]:
         was_up = self.state is State.UP

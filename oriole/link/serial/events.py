@@ -54,4 +54,11 @@ class Acknowledged:
     sequence: int
 
 
-Event: TypeAlias = Greeted | Connected | Disconnected | Received | Acknowledged | Noise
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The peer has come back and takes no frames as long as the one with this number: it will never get it."""
+
+    sequence: int
+
+
+Event: TypeAlias = Greeted | Connected | Disconnected | Received | Acknowledged | Skipped | Noise

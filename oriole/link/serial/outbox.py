@@ -85,14 +85,14 @@ class Outbox:
         self._cursor = self.received + 1
         return missing
 
-    def replace_longer(self, max_frame_bytes: int, filler: Callable[[int], bytes]) -> int:
-        """The peer takes no frames longer than that: puts fillers in their numbers; returns how many there were."""
-        replaced = 0
+    def replace_longer(self, max_frame_bytes: int, filler: Callable[[int], bytes]) -> list[int]:
+        """The peer takes no frames longer than that: puts fillers in their numbers; returns these."""
+        replaced: list[int] = []
         for index, frame in enumerate(self._frames):
             if len(frame) > max_frame_bytes + 1:  # the delimiter does not count
                 self._frames[index] = filler(self.oldest + index)
                 self.bytes += len(self._frames[index]) - len(frame)
-                replaced += 1
+                replaced.append(self.oldest + index)
         return replaced
 
     def _forget(self, acknowledged: int) -> int:

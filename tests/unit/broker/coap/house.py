@@ -42,6 +42,9 @@ class Recipient:
     def merge(self, other: Recipient) -> Recipient:
         return self
 
+    def recipients(self, message: Message, sinks: Sequence[Recipient]) -> Sequence[Recipient]:
+        return ()
+
     def deliver(self, message: Message, sinks: Sequence[Recipient], now: int) -> None:
         self.messages.append(message)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from unit.broker.book import Pages
 from unit.broker.coap.house import House
 
 from broker.coap.settings import CoapSettings
-from broker.core.message import Message
 from broker.core.settlement import Outcome, Reason
 from oriole.wire.coap import Block, Code, Option, Options, Type, encode_uint
 from oriole.wire.coap import Message as CoapMessage
@@ -245,12 +245,7 @@ def test_a_large_value_is_announced_by_its_first_block() -> None:
 
 def test_each_delivery_is_settled_once() -> None:
     house = House()
-    outcomes: list[tuple[bytes, Outcome]] = []
-
-    def record(message: Message, sink: object, outcome: Outcome, reason: Reason | None, now: int) -> None:
-        outcomes.append((message.payload, outcome))
-
-    house.engine.settlement.record = record
+    book = Pages(house.engine)
     house.observe("a")
     house.publish("a", b"1", 1, retain=True)
     house.publish("a", b"2", 0, retain=True)
@@ -261,7 +256,7 @@ def test_each_delivery_is_settled_once() -> None:
     house.publish("a", b"5", 0, retain=True)
     house.wait(3_100)
     house.publish("a", b"6", 1, retain=True)
-    assert outcomes == [
+    assert [(end.payload, end.outcome) for end in book.ends] == [
         (b"2", Outcome.SENT),
         (b"1", Outcome.ACKNOWLEDGED),
         (b"3", Outcome.SENT),
@@ -270,3 +265,4 @@ def test_each_delivery_is_settled_once() -> None:
         (b"6", Outcome.SENT),
     ]
     assert house.engine.settlement.counts()["collapsed"] == 1
+    book.check(house.service.owed())

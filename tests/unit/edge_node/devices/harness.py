@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count
 
+from unit.broker.book import Pages
+
 from broker.core.channel import Channel
 from broker.core.engine import Engine
 from broker.core.message import Message
 from broker.core.promises import JournalError
 from broker.core.records import Record
 from broker.core.router import Router
-from broker.core.settlement import Outcome
-from broker.core.settlement import Reason as Loss
 from edge_node.devices.line import Line
 from edge_node.devices.registry import DeviceLimits, Devices
 from oriole.link.serial import Config, DeviceEndpoint, Event, Received
@@ -84,6 +84,9 @@ class Listener:
     def merge(self, other: Listener) -> Listener:
         return self
 
+    def recipients(self, message: Message, sinks: Sequence[Listener]) -> Sequence[Listener]:
+        return ()
+
     def deliver(self, message: Message, sinks: Sequence[Listener], now: int) -> None:
         self.got.append(message)
 
@@ -107,10 +110,7 @@ class Node:
         self.devices = Devices(
             "edge", self.router, lambda: b"edge%d" % next(ids), lambda *what: self.noise.append(what), limits, config
         )
-        self.outcomes: list[tuple[bytes, Outcome, Loss | None]] = []
-        self.engine.settlement.record = lambda message, sink, outcome, reason, now: self.outcomes.append(
-            (message.payload, outcome, reason)
-        )
+        self.book = Pages(self.engine)
         self.plugged: list[Plug] = []
 
     def listen(self, filter: str, persistent: bool = False) -> Listener:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.broker.book import End
 from unit.edge_node.devices.harness import Listener, Node, Plug, Wire, relay
 
 from broker.core.message import Message
@@ -139,7 +140,7 @@ def test_messages_wait_for_a_device_that_is_away(node: Node) -> None:
     node.run(1000)
     assert Connected("edge", resumed=True) in back.heard
     assert back.payloads == [b"1", b"2"]
-    assert (b"qos 0", Outcome.DROPPED, Loss.OFFLINE) in node.outcomes
+    assert End(b"qos 0", "serial:relay-1", Outcome.DROPPED, Loss.OFFLINE) in node.book.ends
 
 
 def test_what_was_on_the_line_when_it_was_cut_comes_once(node: Node) -> None:
@@ -178,7 +179,7 @@ def test_absence_is_bounded_and_then_everything_is_settled() -> None:
     node.run(2)
     assert not node.devices.known
     assert node.router.routes.subscription_count == 0
-    assert (b"1", Outcome.DROPPED, Loss.SESSION_ENDED) in node.outcomes
+    assert End(b"1", "serial:relay-1", Outcome.DROPPED, Loss.SESSION_ENDED) in node.book.ends
     back = Plug(node, plug.endpoint)
     node.run(1000)
     assert Connected("edge", resumed=False) in back.heard
@@ -194,7 +195,7 @@ def test_what_expires_while_it_waits_is_not_delivered(node: Node) -> None:
     back = Plug(node, plug.endpoint)
     node.run(1000)
     assert back.payloads == [b"lock"]
-    assert (b"unlock", Outcome.EXPIRED, None) in node.outcomes
+    assert End(b"unlock", "serial:relay-1", Outcome.EXPIRED) in node.book.ends
 
 
 def test_a_full_queue_is_seen_before_anything_is_acknowledged() -> None:
@@ -456,10 +457,10 @@ def test_nothing_that_devices_say_makes_a_node_raise(reads: list[tuple[list[Fram
         wires[number].line.receive(b"".join(map(encode, said)), node.now)
         node.engine.turn(node.now)
         node.run(ms)
-    settled = len(node.outcomes)
+    node.book.check(node.devices.owed())
     for wire in wires:
         wire.line.closed(node.now)
     node.run(60_000)
     assert not node.devices.known
     assert node.router.full_sinks == 0
-    assert len(node.outcomes) >= settled
+    node.book.check(())

@@ -84,7 +84,7 @@ def test_a_deleted_topic_keeps_its_place_for_a_while(monkeypatch: pytest.MonkeyP
     sides.forget(T)
     for number in range(2):
         topic = b"other%d" % number
-        sides.published(topic)
+        sides.arrived(Message(topic, b"", retain=True), number)
         sides.forget(topic)
     assert sides.arrived(value(), 4) is Ruling.KEEP
 
