@@ -33,8 +33,11 @@ format: $(VENV)/.installed-dev ## Format the source and sort its imports
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-docs: $(VENV)/.installed ## Write docs/configuration.md from the configuration's types
+docs: $(VENV)/.installed ## Write the pages that are made from the code's own types and tables
 	@$(BIN)/python -m oriole.config_reference > docs/configuration.md
+	@$(BIN)/python -m firmware_sim.energy.reference > docs/energy.md
+	@$(BIN)/oriole fleet schema > docs/scenario.schema.json
+	@$(BIN)/python reference/vectors_header.py > docs/serial-vectors.h
 
 bench: $(VENV)/.installed ## Measure this broker, and others where installed (ARGS="--quick")
 	@$(BIN)/oriole bench $(ARGS)

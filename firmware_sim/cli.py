@@ -5,17 +5,21 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firmware_sim.output import writable
 from oriole.typed_yaml import ConfigError
 from oriole.urls import UrlError
+
+if TYPE_CHECKING:
+    from firmware_sim.fleet.program import Wishes
 
 FAILED, USAGE_ERROR = 1, 2
 MAX_SECONDS = 86_400.0
 
 
 def main_fleet(argv: list[str]) -> int:
-    """`oriole fleet run|device|list`; exit status 1 when a message was lost or doubled, 2 for what cannot be used."""
+    """`oriole fleet ...`; exit status 1 when a run went wrong (a lost message), 2 for what cannot be used."""
     arguments = _fleet_parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
@@ -49,25 +53,35 @@ def _fleet_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a scenario and account for every message")
     run.add_argument("scenario", metavar="SCENARIO.yaml", help="a file, or a name that `list` shows")
-    run.add_argument("--seed", type=int, help="what all random choices come from (default: the file's)")
+    _add_run_options(run)
     run.add_argument(
-        "--seconds",
-        type=_seconds,
-        help="how long the devices act (default: the file's); the schedule is squeezed or stretched with it",
+        "--compress",
+        type=_factor,
+        metavar="FACTOR",
+        help="divide every duration of the file by this (default: the file's; 1 in virtual time)",
     )
-    run.add_argument(
-        "--address",
-        action="append",
-        default=[],
-        metavar="NAME=URL",
-        help="use URL for the file's address; repeatable",
-    )
-    run.add_argument("--json", type=writable, metavar="FILE", help="write the figures there as well")
-    run.add_argument("--report", type=writable, metavar="FILE", help="write an HTML report there as well")
+    run.add_argument("--trace", type=writable, metavar="FILE", help="write what was planned and what happened there")
     run.set_defaults(run=_run)
 
+    replay = commands.add_parser("replay", help="do again what a trace says was planned, instead of what a seed plans")
+    replay.add_argument("trace", metavar="TRACE", help="what `run --trace` wrote")
+    _add_run_options(replay)
+    replay.set_defaults(run=_replay)
+
+    check = commands.add_parser("check", help="read a scenario, say what it would be, and run nothing")
+    check.add_argument("scenario", metavar="SCENARIO.yaml", help="a file, or a name that `list` shows")
+    check.set_defaults(run=_check)
+
+    compare = commands.add_parser("compare", help="two runs side by side, from their --json files")
+    compare.add_argument("first", type=Path, metavar="A.json")
+    compare.add_argument("second", type=Path, metavar="B.json")
+    compare.set_defaults(run=_compare)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of scenario files, for editors")
+    schema.set_defaults(run=_schema)
+
     device = commands.add_parser("device", help="run one device by hand and print what it says and hears")
-    device.add_argument("kind", metavar="KIND", help="lamp, watch, thermostat, relay")
+    device.add_argument("kind", metavar="KIND", help="lamp, thermostat, lock, meter, watch, relay, ...")
     device.add_argument(
         "address", metavar="ADDRESS", help="mqtt://HOST[:PORT], coap://HOST[:PORT] or serial:///dev/..."
     )
@@ -81,22 +95,87 @@ def _fleet_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from firmware_sim.fleet.program import run
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, help="what all random choices come from (default: the file's)")
+    parser.add_argument("--virtual", action="store_true", help="in virtual time, all in this process: a day in seconds")
+    parser.add_argument(
+        "--packets",
+        action="store_true",
+        help="links are networks of packets, in namespaces of their own, instead of relays (Linux, root)",
+    )
+    parser.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        metavar="NODE=URL",
+        help="let devices use URL instead of the file's node: yours, or somebody else's; repeatable",
+    )
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--report", type=writable, metavar="FILE", help="write an HTML report there as well")
 
-    return run(
-        _scenario_file(arguments.scenario),
+
+def _wishes(arguments: argparse.Namespace) -> "Wishes":
+    from firmware_sim.fleet.program import Wishes
+
+    if arguments.virtual and arguments.packets:
+        raise _RefusedError("--virtual has no packets to carry: leave out one of --virtual and --packets")
+    addresses: dict[str, list[str]] = {}
+    for text in arguments.address:
+        node, url = _name_and_url(text)
+        addresses.setdefault(node, []).append(url)
+    if addresses and arguments.virtual:
+        raise _RefusedError("--address names something real: it has no virtual time")
+    return Wishes(
         seed=arguments.seed,
-        seconds=arguments.seconds,
-        addresses=dict(_name_and_url(text) for text in arguments.address),
+        virtual=arguments.virtual,
+        packets=arguments.packets,
+        compress=getattr(arguments, "compress", None),
+        addresses=addresses,
+        trace_file=getattr(arguments, "trace", None) if arguments.run is _run else None,
         json_file=arguments.json,
         report_file=arguments.report,
     )
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    from firmware_sim.fleet.program import load, run
+
+    return run(load(_scenario_file(arguments.scenario)), _wishes(arguments))
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from firmware_sim.fleet.program import replay
+
+    return replay(Path(arguments.trace), _wishes(arguments))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from firmware_sim.fleet.check import describe
+    from firmware_sim.fleet.program import load
+
+    for line in describe(load(_scenario_file(arguments.scenario))):
+        print(line)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from firmware_sim.fleet.compare import compare
+
+    return compare(arguments.first, arguments.second)
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    import json
+
+    from firmware_sim.scenario.schema import schema
+
+    print(json.dumps(schema(), indent=2))
+    return 0
+
+
 def _device(arguments: argparse.Namespace) -> int:
-    from firmware_sim.devices.by_hand import run
-    from firmware_sim.devices.kinds import KINDS, WrongAddressError
+    from firmware_sim.devices.by_hand import WrongAddressError, run
+    from firmware_sim.devices.kinds import KINDS
     from firmware_sim.devices.names import check_name
     from oriole.wire.topics import TopicError
 
@@ -117,7 +196,7 @@ def _device(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from firmware_sim.fleet.scenario import load
+    from firmware_sim.scenario.file import load
 
     for file in sorted(_shipped().glob("*.yaml")):
         print(f"{file.stem:16}{load(file).about}")
@@ -138,8 +217,14 @@ def _scenario_file(name: str) -> Path:
     )
 
 
-def _seconds(text: str) -> float:
-    return _number_of_seconds(text, 0.0)
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 1 <= factor <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"`{text}` is no factor from 1 to 1000000")
+    return factor
 
 
 def _beat(text: str) -> float:
@@ -162,5 +247,5 @@ def _number_of_seconds(text: str, least: float) -> float:
 def _name_and_url(text: str) -> tuple[str, str]:
     name, equals, url = text.partition("=")
     if not equals:
-        raise _RefusedError(f"--address {text}: write it like --address centre=mqtt://127.0.0.1:1883")
+        raise _RefusedError(f"--address {text}: write it like --address centre=mqtt://192.0.2.7:1883")
     return name, url

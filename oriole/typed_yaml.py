@@ -15,7 +15,9 @@ MAX_FILE_BYTES = 4 << 20
 
 T = TypeVar("T")
 
-_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*?)`")
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_PLACE = r" - at (?:`key` in )?`\$[\w.\[\]]*`"
+_PLACES = re.compile(rf"(?:{_PLACE})+$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 
 
@@ -58,16 +60,19 @@ def decode(text: str, kind: type[T], source: str) -> T:
 
 
 def convert(value: object, kind: Any) -> Any:
-    """`value`, of plain Python types, as a `kind`; types with a `parse` method read themselves from a string.
+    """`value`, of plain Python types, as a `kind`; types with a `parse` method read themselves, from a string or from
+    what they say in `reads`.
 
     Raises `msgspec.ValidationError`.
     """
     return msgspec.convert(value, kind, dec_hook=_parse)
 
 
-def _parse(kind: Any, value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+def _parse(kind: Any, value: Any) -> object:
+    reads = getattr(kind, "reads", (str,))
+    if type(value) not in reads:
+        names = " | ".join(each.__name__ for each in reads)
+        raise ValueError(f"Expected `{names}`, got `{type(value).__name__}`")
     if kind is Path and not value:
         raise ValueError("an empty path")
     return kind(value) if kind is Path else kind.parse(value)
@@ -93,19 +98,29 @@ def _child(node: yaml.MappingNode, key: Any) -> yaml.Node:
 
 
 def _explain(message: str, root: yaml.Node | None, value: Any, kind: Any) -> str:
-    """Put line and key to `message`, msgspec's, which ends like "- at `$.users[...]`"."""
-    what, _, path = message.partition(" - at ")
+    """Put line and key to `message`, msgspec's, which ends like "- at `$.users[...]`".
+
+    A structure that finds the fault in a part of itself says where, from itself; that stands before its own place.
+    """
+    places = _PLACES.search(message)
+    what = message[: places.start()] if places else message
+    path = "".join(reversed(re.findall(_PLACE, places[0]))) if places else ""
     what = what.replace("`object`", "`mapping`").replace("`array`", "`list`")  # msgspec has JSON's words
     node, part, keys = root, value, ""
     for field, index in _STEP.findall(path):
         if isinstance(node, yaml.MappingNode):
-            key = field or _failing_key(part, value, kind)
+            key = field or _failing_key(part, value, kind, message)
             node, part, keys = _child(node, key), part[key], f"{keys}.{key}" if keys else str(key)
         elif isinstance(node, yaml.SequenceNode) and index.isdecimal():
             node, part, keys = node.value[int(index)], part[int(index)], f"{keys}[{index}]"
+    if "`key` in" in path and isinstance(node, yaml.MappingNode):
+        key = _failing_key(part, value, kind, message)
+        if isinstance(key, str):
+            keys = f"{keys}.{key}" if keys else key
+            node = next((each for each, _ in node.value if each.value == key), node)
     if unknown := _UNKNOWN_FIELD.match(what):
         assert isinstance(node, yaml.MappingNode)
-        key_node = next(key for key, _ in node.value if key.value == unknown[1])
+        key_node = next((key for key, _ in node.value if key.value == unknown[1]), node)
         name = f"{keys}.{unknown[1]}" if keys else unknown[1]
         return f", line {key_node.start_mark.line + 1}: unknown key `{name}`"
     line = f", line {node.start_mark.line + 1}" if node else ""
@@ -113,8 +128,10 @@ def _explain(message: str, root: yaml.Node | None, value: Any, kind: Any) -> str
     return f"{line}: {f'`{keys}`: ' if keys else ''}{what[0].lower()}{what[1:]}{hint}"
 
 
-def _failing_key(mapping: dict[Any, Any], document: object, kind: Any) -> Any:
-    """The key whose value is refused in `mapping`, a part of `document`. msgspec does not say: each is tried alone."""
+def _failing_key(mapping: dict[Any, Any], document: object, kind: Any, message: str) -> Any:
+    """The key that is refused in `mapping`, a part of `document`, in the words of `message`. msgspec does not say: each
+    is tried alone. There may be other mistakes in the document, in other words.
+    """
     entries = dict(mapping)
     try:
         for key, entry in entries.items():
@@ -122,8 +139,9 @@ def _failing_key(mapping: dict[Any, Any], document: object, kind: Any) -> Any:
             mapping[key] = entry
             try:
                 convert(document, kind)
-            except msgspec.ValidationError:
-                return key
+            except msgspec.ValidationError as error:
+                if str(error) == message:
+                    return key
     finally:
         mapping.clear()
         mapping.update(entries)

@@ -38,12 +38,12 @@ def _head(fleet: Fleet) -> Panel:
     scenario = fleet.scenario
     now_ns = fleet.ended_ns or fleet.clock.now_ns()
     seconds = (now_ns - fleet.began_ns) / SECOND_NS if fleet.began_ns else 0.0
-    ready = sum(device.is_ready for device in fleet.devices)
+    ready = sum(device.is_ready for device in fleet.devices.values())
     text = Text(f"{fleet.phase}: {ready} devices connected, {len(fleet.ledger.messages)} messages sent, ")
     text.append(f"{fleet.ledger.received_total} received", style="bold")
     if fleet.phase == "connecting" and (missing := fleet.missing()):
         text.append(f"\nwaiting for {missing}")
-    bar = ProgressBar(total=scenario.seconds, completed=min(seconds, scenario.seconds))
+    bar = ProgressBar(total=scenario.length, completed=min(seconds, scenario.length))
     return Panel(Group(text, bar), title=scenario.name, title_align="left")
 
 
@@ -77,11 +77,10 @@ def _links(fleet: Fleet) -> Table:
     for column in ("up KiB", "down KiB"):
         table.add_column(column, justify="right")
     if fleet.looks:
-        silent = fleet.silent_links()
+        last = {each.who: each.what for each in fleet.happenings if each.what in ("cut", "heal")}
         for link, count in fleet.looks[-1].links.items():
-            if link in fleet.scenario.links:
-                state = Text("cut", style="bold red") if link in silent else Text("carries", style="green")
-                table.add_row(link, state, f"{count.up_bytes / 1024:.0f}", f"{count.down_bytes / 1024:.0f}")
+            state = Text("cut", style="bold red") if last.get(link) == "cut" else Text("carries", style="green")
+            table.add_row(link, state, f"{count.up_bytes / 1024:.0f}", f"{count.down_bytes / 1024:.0f}")
     return table
 
 

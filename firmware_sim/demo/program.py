@@ -1,4 +1,4 @@
-"""`oriole demo`: starts the town, lets the fleet live in it, shows it, and says what became of every push."""
+"""`oriole demo`: the scenario `three_houses` on real programs, shown while it runs, and what became of every push."""
 
 import argparse
 import asyncio
@@ -14,46 +14,53 @@ from pathlib import Path
 import msgspec
 
 from firmware_sim.fleet.fleet import Fleet, FleetError
-from firmware_sim.fleet.program import replace, result_of, show, tell
-from firmware_sim.fleet.scenario import Scenario, load
-from firmware_sim.links.network import Network, NetworkError
+from firmware_sim.fleet.outcome import result_of
+from firmware_sim.fleet.program import show
+from firmware_sim.fleet.progress import Progress
+from firmware_sim.fleet.world import WorldError
 from firmware_sim.output import writable, write
+from firmware_sim.real.world import RealWorld
 from firmware_sim.report.html import Card, page
 from firmware_sim.report.latency import Latency
 from firmware_sim.report.result import Result
-
-from .processes import Program, ProgramError
-from .town import town
+from firmware_sim.scenario.file import Scenario, load
+from firmware_sim.scenario.values import Duration
 
 DEFAULT_SECONDS = 60.0
 MIN_SECONDS = 10.0
-CONNECTING_S = 1.5  # about what the devices take to connect
-CLOSING_S = 2.0  # waiting for what is under way, saying good-bye, writing the report
+STARTING_S = 3.5  # about what programs take to start, devices to connect
+CLOSING_S = 2.5  # waiting for what is under way, saying good-bye, writing the report
 FRAME_S = 0.25
-FAILED, STOPPED = 1, 128 + signal.SIGTERM
+FAILED = 1
 
 
 def main(argv: list[str]) -> int:
-    """Run the demo; exit status 1 when a message of QoS 1 or 2 was lost or doubled, or the programs did not start."""
+    """Run the demo; exit status 1 when a message was lost or doubled, an expectation was missed, or nothing began."""
     arguments = _arguments(argv)
     began_s = time.monotonic()
     scenario = load(Path(str(resources.files("firmware_sim") / "scenarios" / "three_houses.yaml")))
+    scenario = within(scenario, arguments.seconds - STARTING_S - scenario.settle - CLOSING_S)
     try:
-        fleet, facts = asyncio.run(_run(scenario, arguments.seed, began_s + arguments.seconds))
-    except asyncio.CancelledError:
-        return STOPPED
-    except (ProgramError, FleetError, NetworkError) as error:
+        fleet = asyncio.run(_run(scenario, arguments.seed, began_s + arguments.seconds - CLOSING_S))
+    except (FleetError, WorldError) as error:
         print(f"oriole demo: {error}", file=sys.stderr)
         return FAILED
-    result = result_of(fleet)
+    result = result_of(fleet, "relay", time.monotonic() - began_s)
     show(result)
-    files = {arguments.report: page(result, fleet.story(), _cards(result), facts).encode()}
+    files = {arguments.report: page(result, fleet.story(), _cards(result)).encode()}
     if arguments.json is not None:
         files[arguments.json] = msgspec.json.format(msgspec.json.encode(result))
     if not write("oriole demo", files):
         return FAILED
     print(f"report: {arguments.report.resolve()}")
-    return 0 if result.accounts.is_clean else FAILED
+    return 0 if result.is_well else FAILED
+
+
+def within(scenario: Scenario, seconds: float) -> Scenario:
+    """The same story in `seconds`: squeezed where these are less, with more of everyday life at its end where more."""
+    length = max(scenario.length, seconds)
+    factor = float(length) / seconds
+    return msgspec.structs.replace(scenario, length=Duration(length), compress=factor).compressed()
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -88,26 +95,32 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def _run(scenario: Scenario, seed: int, end_s: float) -> tuple[Fleet, list[tuple[str, str]]]:
+async def _run(scenario: Scenario, seed: int, end_s: float) -> Fleet:
+    """Live through the scenario, and no longer than until `end_s`, however slowly it began."""
     loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)  # until there is a fleet to stop
-    async with Network() as network, town(scenario, network) as built:
-        seconds = end_s - time.monotonic() - CONNECTING_S - scenario.settle_s - CLOSING_S
-        fleet = Fleet(replace(scenario, seconds=max(1.0, seconds), addresses=built.addresses), seed, network)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, fleet.stop)
-        async with _shown(fleet):
-            await fleet.run()
-        if endings := [ending for program in built.programs if (ending := program.ending())]:
-            raise ProgramError("\n".join(endings))
-        return fleet, [(program.title, _usage(program)) for program in built.programs]
+    world = RealWorld(scenario, seed)
+    fleet = Fleet(scenario, seed, world)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, fleet.stop)
+    loop.call_later(end_s - time.monotonic(), fleet.stop)
+    async with _shown(fleet):
+        await fleet.run()
+    if world.endings:
+        raise WorldError("\n".join(world.endings))
+    return fleet
 
 
 @contextlib.asynccontextmanager
 async def _shown(fleet: Fleet) -> AsyncIterator[None]:
-    showing = asyncio.create_task(_live(fleet) if sys.stdout.isatty() else tell(fleet))
+    """A live table on a terminal, progress elsewhere."""
+    if not sys.stdout.isatty():
+        progress = Progress(fleet)
+        try:
+            yield
+        finally:
+            progress.close()
+        return
+    showing = asyncio.create_task(_live(fleet))
     try:
         yield
     finally:
@@ -124,11 +137,6 @@ async def _live(fleet: Fleet) -> None:
         while True:
             live.update(picture(fleet, live.console.width), refresh=True)
             await asyncio.sleep(FRAME_S)
-
-
-def _usage(program: Program) -> str:
-    usage = program.usage()
-    return "gone" if usage is None else f"{usage.cpu_s:.1f} s of CPU, {usage.resident_mib:.0f} MiB resident"
 
 
 def _cards(result: Result) -> list[Card]:

@@ -3,12 +3,21 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from random import Random
 
+from firmware_sim.ports.real import Address, new_port
 from firmware_sim.report.ledger import Identity, Ledger, Message, Received
+from firmware_sim.scenario.nodes import parse_address
+from oriole.urls import redacted
 
-from .clock import RealClock
-from .device import Device, Traits
-from .kinds import Address, address_for, new_port
+from .clock import SECOND_NS, Clock, RealClock
+from .device import Device
+from .moments import Step
+from .port import Access
+from .traits import Traits
+
+EXAMPLES = {"mqtt": "mqtt://127.0.0.1:1883", "coap": "coap://127.0.0.1:5683", "serial": "serial:///dev/ttyUSB0"}
 
 
 class TalkingLedger(Ledger):
@@ -47,21 +56,50 @@ class TalkingLedger(Ledger):
         super().note(what, detail)
 
 
+class WrongAddressError(ValueError):
+    """A device cannot use such an address; the message says what it speaks."""
+
+
 def run(kind: type[Device], address: str, name: str, place: str, every_s: float) -> int:
     """Run the device until Ctrl-C. Raises `UrlError` and `WrongAddressError`."""
-    asyncio.run(_run(kind, address_for(kind, address), Traits(name=name, place=place, every_s=every_s)))
+    traits = Traits(name=name, place=place, every_ns=round(every_s * SECOND_NS), takes_firmware=False)
+    asyncio.run(_run(kind, traits, address_for(kind, address)))
     return 0
 
 
-async def _run(kind: type[Device], address: Address, traits: Traits) -> None:
+def address_for(kind: type[Device], url: str) -> Address:
+    """The address that a person gave for a device of `kind`. Raises `WrongAddressError` and `oriole.urls.UrlError`."""
+    given, separator, _ = url.partition("://")
+    if not separator:
+        raise WrongAddressError(f"`{redacted(url)}` is no URL: write it like {EXAMPLES[kind.speaks[0]]}")
+    if given.lower() not in kind.speaks:
+        spoken = " or ".join(f"{name}://" for name in kind.speaks)
+        raise WrongAddressError(f"a {kind.kind} speaks {spoken}, not {given}://")
+    return parse_address(url)
+
+
+async def _run(kind: type[Device], traits: Traits, address: Address) -> None:
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     ledger = TalkingLedger(os.urandom(4).hex())
-    device = kind(traits, new_port(kind, traits.name, address, ledger.run), RealClock(), ledger)
-    device.open()
-    device.run()
+    access = Access(name=traits.name, run=ledger.run, kind=kind.kind, will=kind.will(traits))
+    clock = RealClock()
+    device = kind(traits, new_port(access, [address]), clock, ledger)
+    device.power_on()
+    _follow(device, clock, kind.plan(traits, Random(ledger.run)), clock.now_ns())
     await over.wait()
     await device.close()
     accepted = sum(message.accepted_ns is not None for message in ledger.messages)
     print(f"{traits.name}: sent {len(ledger.messages)}, accepted {accepted}, received {ledger.received_total}")
+
+
+def _follow(device: Device, clock: Clock, plan: Iterator[Step], began_ns: int) -> None:
+    """Do what is planned, one step after the other."""
+
+    def act() -> None:
+        device.do(verb, values)
+        _follow(device, clock, plan, began_ns)
+
+    at_ns, verb, values = next(plan)
+    clock.at(began_ns + at_ns, act)

@@ -3,25 +3,27 @@
 from random import Random
 
 from .device import Device
-from .stamp import Values, number
+from .stamp import Values, flag, number
 
 
 class Lamp(Device):
-    """On or off, and how bright."""
+    """Lit or not, and how bright."""
 
     kind = "lamp"
-    is_on = False
-    brightness = 100
+
+    def reset(self) -> None:
+        self.is_lit = False
+        self.brightness = 100
 
     @staticmethod
     def an_order(random: Random) -> Values:
         return {"on": random.random() < 0.7, "brightness": random.randint(1, 100)}
 
     def state(self) -> Values:
-        return {"on": self.is_on, "brightness": self.brightness}
+        return {"on": self.is_lit, "brightness": self.brightness}
 
     def obey(self, order: Values) -> None:
-        is_on = bool(order["on"])
+        is_lit = flag(order, "on")
         if "brightness" in order:
-            self.brightness = int(min(100, max(1, number(order, "brightness"))))
-        self.is_on = is_on
+            self.brightness = round(min(100, max(1, number(order, "brightness"))))
+        self.is_lit = is_lit

@@ -1,6 +1,7 @@
-"""Where a device's behaviour meets a real protocol client. Behaviour knows no protocol, ports know no behaviour.
+"""Where a device's behaviour meets a protocol client. Behaviour knows no protocol, ports know no behaviour.
 
-A port over the sans-I/O clients of `oriole.link` on a virtual clock is one more class with these methods.
+There are two sets of ports: over real clients on real sockets (`firmware_sim.ports`), and over the sans-I/O clients of
+`oriole.link` in virtual time (`firmware_sim.virtual`).
 """
 
 from dataclasses import dataclass
@@ -53,6 +54,53 @@ class Owner(Protocol):
         """The answer to `read`; None where there is no value."""
 
 
+class Meter(Protocol):
+    """What a radio spends: told of everything that goes over it. `firmware_sim.energy.Radio` is one."""
+
+    def connected(self, now_ns: int) -> None:
+        """A session was set up."""
+
+    def woke(self, now_ns: int) -> None:
+        """The device is awake, and wants to be connected."""
+
+    def slept(self, now_ns: int) -> None:
+        """The device sleeps, or has no power."""
+
+    def sent(self, size_bytes: int, now_ns: int) -> None:
+        """So many bytes left, with those of the protocol."""
+
+    def received(self, size_bytes: int, now_ns: int) -> None:
+        """So many bytes came."""
+
+
+@dataclass(slots=True, frozen=True)
+class Will:
+    """What the broker says, retained, when the device is gone without a word."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class Access:
+    """What a port is told of its device. `name` and `run` make the client identifier, `{name}-{run}`."""
+
+    name: str
+    run: str
+    kind: str
+    mqtt_version: int = 5
+    """5, or 4 for MQTT 3.1.1."""
+    session_s: int = 3600
+    keep_alive_s: int = 30
+    will: Will | None = None
+    meter: Meter | None = None
+
+    @property
+    def client_id(self) -> str:
+        """What the other side knows it as, where the protocol has such a name; no two runs share one."""
+        return f"{self.name}-{self.run}"
+
+
 class Port(Protocol):
     """A client of one protocol. Methods return at once; what becomes of them comes back through `Owner`."""
 
@@ -63,7 +111,19 @@ class Port(Protocol):
         """Connect, and stay connected. Also how a sleeper wakes."""
 
     def sleep(self) -> None:
-        """Disconnect; the session waits on the other side."""
+        """Disconnect in order; the session waits on the other side."""
+
+    def fail(self, keeps_state: bool, silently: bool) -> None:
+        """The device is gone without a word, until `open`. Without its state it knows of no session afterwards.
+
+        `silently`: with its power, so that nothing even closes its connection, where the carrier can do that.
+        """
+
+    def stall(self, stalled: bool) -> None:
+        """Read nothing of what comes until told otherwise."""
+
+    def roam(self) -> None:
+        """Leave without a word, and connect to the next of its addresses."""
 
     async def close(self) -> None:
         """Disconnect for good, session and all."""
@@ -71,8 +131,11 @@ class Port(Protocol):
     def subscribe(self, topic_filter: str, qos: int) -> None:
         """Ask for messages."""
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int) -> None:
-        """Send a message; `accepted`, `refused` or `unanswered` names the `ticket` where the protocol answers."""
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int, lifetime_s: int = 0) -> None:
+        """Send a message; `accepted`, `refused` or `unanswered` names the `ticket` where the protocol answers.
+
+        After `lifetime_s` it is worth nothing, where the protocol can say so; 0 for never.
+        """
 
     def forget(self, topic: str) -> None:
         """Take back what was published there with `retain`; nobody waits for it."""

@@ -1,7 +1,12 @@
 """Somebody who commands: a phone, a wall switch, an office far away."""
 
+from collections.abc import Iterator
+from random import Random
+
 from .device import Device
-from .stamp import Values
+from .moments import Step, beats
+from .stamp import Stamp, Values
+from .traits import Traits
 
 
 class Remote(Device):
@@ -9,15 +14,25 @@ class Remote(Device):
 
     kind = "remote"
     obeys = False
+    commands = True
 
-    def beat(self) -> None:
-        if not self.traits.targets:
+    @classmethod
+    def plan(cls, traits: Traits, random: Random) -> Iterator[Step]:
+        """Whom, and what."""
+        for at_ns in beats(traits, random):
+            number = random.randrange(len(traits.targets))
+            yield at_ns, "order", {"target": number, "order": traits.targets[number].kind.an_order(random)}
+
+    def act(self, verb: str, values: Values) -> None:
+        """Order."""
+        if verb != "order":
+            super().act(verb, values)
             return
-        target = self.random.choice(self.traits.targets)
-        order = target.kind.an_order(self.random)
-        self.publish(target.topic, order, retain=target.kind.order_is_state)
+        target = self.traits.targets[values["target"]]
+        lifetime_s = self.traits.lifetime_s or target.kind.order_lifetime_s
+        self.send(f"{target.topic}/set", values["order"], "order", target.kind.order_is_state, lifetime_s)
 
-    def heard(self, topic: str, values: Values) -> None:
+    def heard(self, topic: str, values: Values, stamp: Stamp) -> None:
         """A confirmation closes the round trip that an order opened."""
         match values.get("obeyed"):
             case [self.traits.name, int(number)]:

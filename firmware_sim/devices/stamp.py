@@ -29,10 +29,21 @@ Values = dict[str, Any]
 
 def number(values: Values, key: str) -> float:
     """The number at `key`. Raises KeyError, or ValueError with what is there instead."""
+    value = values[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"`{key}` is {value!r}, no number")
     try:
-        return float(values[key])
-    except (TypeError, ValueError):
-        raise ValueError(f"`{key}` is {values[key]!r}, no number") from None
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"`{key}` is larger than any number of use") from None
+
+
+def flag(values: Values, key: str) -> bool:
+    """The truth at `key`. Raises KeyError, or ValueError with what is there instead."""
+    value = values[key]
+    if not isinstance(value, bool):
+        raise ValueError(f"`{key}` is {value!r}, neither true nor false")
+    return value
 
 
 def seal(values: Values, stamp: Stamp) -> bytes:

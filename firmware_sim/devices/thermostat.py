@@ -1,4 +1,4 @@
-"""A thermostat on CoAP: observes its set-point, puts its readings."""
+"""A thermostat: observes its set-point, puts its readings."""
 
 from random import Random
 
@@ -10,20 +10,28 @@ class Thermostat(Device):
     """The room warms or cools towards the set-point, with a draught now and then."""
 
     kind = "thermostat"
-    speaks = ("coap",)
+    speaks = ("coap", "mqtt")
     order_is_state = True
-    celsius = 19.0
-    set_point = 20.0
+
+    def reset(self) -> None:
+        self.celsius = 19.0
+        self.set_point = 20.0
 
     @staticmethod
     def an_order(random: Random) -> Values:
         return {"celsius": random.randint(32, 48) / 2}
 
+    @staticmethod
+    def draw(random: Random) -> Values:
+        return {"draught": round(random.uniform(-0.2, 0.2), 2)}
+
+    def live(self, values: Values) -> None:
+        self.celsius += 0.2 * (self.set_point - self.celsius) + values["draught"]
+
     def state(self) -> Values:
         return {"set_point": self.set_point, "heating": self.celsius < self.set_point}
 
     def reading(self) -> Values:
-        self.celsius += 0.2 * (self.set_point - self.celsius) + self.random.uniform(-0.2, 0.2)
         return {"celsius": round(self.celsius, 2)}
 
     def obey(self, order: Values) -> None:

@@ -1,4 +1,4 @@
-"""A fleet from start to end: links, devices, the schedule, the wait for what is under way, the books.
+"""A fleet from start to end: its world, its devices, the plan, the wait for what is under way, the books.
 
 The fleet acts in one asyncio loop and keeps an eye on itself: how late its own planned actions were is part of the
 result, so that nobody takes the generator's slowness for the broker's.
@@ -7,28 +7,37 @@ result, so that nobody takes the generator's slowness for the broker's.
 import asyncio
 import contextlib
 import gc
-import os
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
-from firmware_sim.devices.clock import SECOND_NS, RealClock
 from firmware_sim.devices.device import Device
-from firmware_sim.devices.kinds import new_port
-from firmware_sim.links.network import Network
+from firmware_sim.devices.port import Access
+from firmware_sim.energy import HANDSHAKES, Radio, new_radio
 from firmware_sim.report.accounts import Accounts, close_books, way_name
+from firmware_sim.report.evidence import Evidence, Failure, Paths
 from firmware_sim.report.latency import Latency, summarise
 from firmware_sim.report.ledger import Ledger
-from firmware_sim.report.story import Cut, Look, Story
-from oriole.urls import Endpoint
+from firmware_sim.report.story import Cut, Incident, Look, Story
+from firmware_sim.scenario.file import Scenario
+from firmware_sim.scenario.plan import ENDS, Action, plan, starts_ns
+from firmware_sim.scenario.roster import Member, roster
+from firmware_sim.scenario.values import SECOND_NS
 
-from .expand import Plan, expand
-from .scenario import Event, Scenario
+from .trace import Trace
+from .world import Usage, World, WorldError
 
 OPENED_AT_ONCE = 10
-SAMPLE_S = 0.5
+LOOKS = 400
+"""About so many looks at the world in a run, for the plots."""
+MIN_LOOK_S = 0.5
 CHECK_S = 0.1
-FAREWELL_S = 0.1
+GOODBYE_S = 0.5
+"""So long may a goodbye take to a node that lives on, over a link that ends with the fleet."""
+DONE_TO_DEVICES = frozenset(("fail", "power_off", "roam", "pause", "slow", "noise", "unplug", *ENDS.values()))
+"""What is an incident rather than a step that a device takes by itself."""
 
 
 class FleetError(RuntimeError):
@@ -36,62 +45,132 @@ class FleetError(RuntimeError):
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """A link event as it really was."""
+    """Something that was done to a node, a link or a device, as it really was."""
 
     at_ns: int
     what: str
-    link: str
+    who: str
 
 
 class Fleet:
-    """One run of one scenario. `network` may already hold some of the scenario's links."""
+    """One run of one scenario in one world.
 
-    def __init__(self, scenario: Scenario, seed: int, network: Network) -> None:
+    Args:
+        scenario: as it is to be run: compressed, where it is to be.
+        seed: what all random choices come from.
+        world: where it runs.
+        trace: what is written of it.
+        actions: what to do instead of what the seed plans: that of an earlier run.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        world: World,
+        trace: Trace | None = None,
+        actions: Iterator[Action] | None = None,
+    ) -> None:
         self.scenario = scenario
         self.seed = seed
-        self.run_id = os.urandom(4).hex()
-        self.clock = RealClock()
-        self.ledger = Ledger(self.run_id)
-        self.devices: list[Device] = []
+        self.world = world
+        self.clock = world.clock
+        self.trace = trace or Trace()
+        self.ledger = Ledger(world.run, self.trace)
+        self.members = roster(scenario)
+        self.devices: dict[str, Device] = {}
+        self.radios: dict[str, Radio] = {}
         self.phase = "starting"
         self.began_ns = 0
         self.ended_ns = 0
         self.happenings: list[Happening] = []
         self.looks: list[Look] = []
+        self.failures: list[Failure] = []
+        self.offered = 0
+        """Devices that new firmware was offered to."""
+        self.usage: dict[str, Usage] = {}
+        """What each node's program had used in the end."""
         self.books: Accounts | None = None
-        """The accounts when all was over; what devices hear while they are switched off is no part of them."""
-        self._network = network
-        self._ports: dict[tuple[str, Endpoint], int] = {}
+        """The accounts, when all was over."""
+        self._actions = plan(scenario, self.members, seed) if actions is None else actions
+        self._planned = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Live through the scenario; the results are in the ledger, `happenings`, `looks` and the clock's lags.
+        """Live through the scenario; the results are in the ledger, `happenings`, `looks` and the settlements.
 
-        Raises `FleetError` when devices do not get ready, or it is stopped before they are; `NetworkError` from the
-        links. Whatever happens, no device stays connected.
+        Raises `FleetError` when devices do not get ready, or it is stopped before they are; `WorldError`. Whatever
+        happens, no device stays connected and no node stays behind.
         """
-        watching = asyncio.create_task(self._watch())
+        self.trace.begin(self.scenario, self.seed, self.world.is_virtual)
+        watching: asyncio.Task[None] | None = None
         try:
+            await self.world.open()
+            watching = asyncio.create_task(self._watch())
             self.phase = "connecting"
             await self._open_all()
-            await self._pause(self.scenario.settle_s)
+            await self._pause(self.scenario.settle)
             self.phase = "running"
             await self._act()
             self.phase = "draining"
             await self._drain()
         finally:
-            self.phase = "closing"
-            self.ended_ns = self.clock.now_ns()
-            self.books = self.accounts()
-            gc.unfreeze()
-            watching.cancel()
-            await asyncio.gather(*(device.close() for device in self.devices), return_exceptions=True)
-            await asyncio.sleep(self._farewell_s())
+            await self._close(watching)
         self.phase = "done"
+
+    async def _close(self, watching: asyncio.Task[None] | None) -> None:
+        self.phase = "closing"
+        self.ended_ns = self.clock.now_ns()
+        self.ledger.close()
+        gc.unfreeze()
+        for task in (*self._tasks, *filter(None, (watching,))):
+            task.cancel()
+        try:
+            self.usage = self.world.usage()
+            await self._look()
+            files = await self.world.stop()
+            self.books = close_books(self.ledger, self.scenario.late_ms, self._evidence(files))
+        finally:
+            await asyncio.gather(*(device.close() for device in self.devices.values()), return_exceptions=True)
+            if any(node.kind == "foreign" for node in self.scenario.nodes.values()):
+                await asyncio.sleep(GOODBYE_S)
+            await self.world.close()
+
+    def _evidence(self, files: dict[str, Path]) -> Evidence | None:
+        """What can be said of messages that did not arrive; nothing where somebody else's node is in the game."""
+        nodes = self.scenario.nodes
+        if any(node.kind == "foreign" for node in nodes.values()):
+            return None
+        disturbed_ns: defaultdict[str, list[int]] = defaultdict(list)
+        moves_ns: defaultdict[str, list[int]] = defaultdict(list)
+        for happening in self.happenings:
+            (moves_ns if happening.what == "roam" else disturbed_ns)[happening.who].append(happening.at_ns)
+        paths = Paths(
+            above={name: node.uplink for name, node in nodes.items()},
+            nodes={member.name: member.nodes for member in self.members},
+            links={name: node.link for name, node in nodes.items()}
+            | {member.name: member.population.link for member in self.members},
+            moves_ns=moves_ns,
+        )
+        lossy = [member.name for member in self.members if self._may_lose(member)]
+        return Evidence(self.ledger, files, paths, self.failures, disturbed_ns, lossy)
+
+    def _may_lose(self, member: Member) -> bool:
+        """Whether single messages to a device can get lost that nobody acknowledges."""
+        harmed = {target for fault in self.scenario.faults for target in fault.targets}
+        if member.profile.speaks == "serial":
+            return member.traits.population in harmed
+        if member.profile.speaks != "coap" or not member.population.link:
+            return False
+        link = self.scenario.links[member.population.link]
+        ways = link.direction("up"), link.direction("down")
+        return member.population.link in harmed or any(way.loss or way.rate_kbit for way in ways)
 
     def stop(self) -> None:
         """End early: what is under way is still waited for, and accounted for."""
         self._stop.set()
+        self._planned.set()
 
     def cuts(self) -> list[Cut]:
         """When links were silent; a cut that has not healed ends now."""
@@ -99,122 +178,192 @@ class Fleet:
         cuts: list[Cut] = []
         for happening in self.happenings:
             if happening.what == "cut":
-                cut_ns.setdefault(happening.link, happening.at_ns)
-            elif happening.link in cut_ns:
-                cuts.append(Cut(happening.link, cut_ns.pop(happening.link), happening.at_ns))
+                cut_ns.setdefault(happening.who, happening.at_ns)
+            elif happening.what == "heal" and happening.who in cut_ns:
+                cuts.append(Cut(happening.who, cut_ns.pop(happening.who), happening.at_ns))
         return cuts + [Cut(link, start_ns, self.clock.now_ns()) for link, start_ns in cut_ns.items()]
-
-    def silent_links(self) -> list[str]:
-        """Links that are cut now."""
-        last = {happening.link: happening.what for happening in self.happenings}
-        return [link for link, what in last.items() if what == "cut"]
 
     def story(self) -> Story:
         """What happened when, for the plots."""
         latencies = {way_name(*key): way.samples for key, way in sorted(self.ledger.ways.items())}
-        return Story(self.began_ns, self.ended_ns, self.looks, self.cuts(), latencies)
-
-    def accounts(self) -> Accounts:
-        """The books as they stand."""
-        return close_books(self.ledger, self.scenario.late_ms)
+        incidents = [
+            Incident(each.at_ns, each.what, each.who) for each in self.happenings if each.what not in ("cut", "heal")
+        ]
+        return Story(self.began_ns, self.ended_ns, self.looks, self.cuts(), latencies, incidents)
 
     def lag(self) -> Latency:
         """How late the fleet's own planned actions began."""
-        return summarise(self.clock.lags_ns)
+        return summarise(self.world.lags_ns())
+
+    @property
+    def share_done(self) -> float:
+        """How much of the scenario's length is over, from 0 to 1."""
+        if not self.began_ns:
+            return 0.0
+        return min(1.0, (self.clock.now_ns() - self.began_ns) / max(1, self.scenario.length.ns))
 
     def progress(self) -> str:
         """Where the run is, in a line."""
         if self.phase == "connecting" and (missing := self.missing()):
             return f"connecting: waiting for {missing}"
-        second = max(0.0, (self.clock.now_ns() - self.began_ns) / SECOND_NS) if self.began_ns else 0.0
-        ready = sum(device.is_ready for device in self.devices)
+        ready = sum(device.is_ready for device in self.devices.values())
         counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received"
-        return f"{second:5.0f} of {self.scenario.seconds:.0f} s  {self.phase}: {ready} devices, {counts}"
+        return f"{self.share_done:4.0%} of {self.scenario.length}  {self.phase}: {ready} devices, {counts}"
 
     def missing(self) -> str:
         """How many devices are not ready, one of them, and what it last heard; empty when all are."""
-        missing = [device for device in self.devices if not device.is_ready]
+        missing = [device for device in self.devices.values() if device.is_on and not device.is_ready]
         if not missing:
             return ""
         one = next((device for device in missing if device.trouble), missing[0])
         why = one.trouble or "no answer yet"
         return f"{len(missing)} of {len(self.devices)} devices, {one.traits.name} among them ({why})"
 
-    def _farewell_s(self) -> float:
-        """How long the devices' last words are under way: the network may not end before."""
-        return max((model.delay_ms for model in self.scenario.links.values()), default=0.0) / 1000 + FAREWELL_S
-
     # ---- Starting
 
     async def _open_all(self) -> None:
-        for number, plan in enumerate(expand(self.scenario, self.seed)):
-            device = await self._new_device(plan)
-            self.devices.append(device)
-            device.open()
+        for number, member in enumerate(self.members):
+            if member.population.bulk:
+                continue
+            device = self._new_device(member)
+            if not starts_ns(member, self.seed):
+                device.power_on()
             if number % OPENED_AT_ONCE == OPENED_AT_ONCE - 1:
                 await asyncio.sleep(0)
-        deadline_ns = self.clock.now_ns() + round(self.scenario.ready_s * SECOND_NS)
+        deadline_ns = self.clock.now_ns() + self.scenario.ready.ns
         while missing := self.missing():
             if self._stop.is_set():
                 raise FleetError(f"stopped before anything began, while it waited for {missing}")
             if self.clock.now_ns() > deadline_ns:
-                raise FleetError(f"waited {self.scenario.ready_s:g} s in vain for {missing}")
+                raise FleetError(f"waited {self.scenario.ready} in vain for {missing}")
             await asyncio.sleep(CHECK_S)
 
-    async def _new_device(self, plan: Plan) -> Device:
-        address = plan.address
-        if plan.link and isinstance(address, Endpoint):
-            address = await self._through(plan.link, address)
-        port = new_port(plan.kind, plan.traits.name, address, self.run_id, plan.mqtt_version)
-        return plan.kind(plan.traits, port, self.clock, self.ledger)
-
-    async def _through(self, link: str, address: Endpoint) -> Endpoint:
-        """Where to connect instead of `address`, so that `link` lies between."""
-        if not any(known == link for known, _ in self._ports):
-            await self._network.add(link, self.scenario.links[link])
-        if (link, address) not in self._ports:
-            protocol: Literal["udp", "tcp"] = "udp" if address.scheme == "coap" else "tcp"
-            self._ports[link, address] = await self._network.forward(link, protocol, address.host, address.port)
-        port = self._ports[link, address]
-        return Endpoint(address.scheme, "127.0.0.1", port, address.username, address.password)
+    def _new_device(self, member: Member) -> Device:
+        radio = None
+        if member.profile.radio:
+            handshake = HANDSHAKES["udp" if member.profile.speaks == "coap" else "tcp"]
+            radio = self.radios[member.name] = new_radio(member.profile.radio, handshake)
+        access = Access(
+            name=member.name,
+            run=self.world.run,
+            kind=member.kind.kind,
+            mqtt_version=member.mqtt_version,
+            session_s=member.session_s,
+            keep_alive_s=member.keep_alive_s,
+            will=member.kind.will(member.traits),
+            meter=radio,
+        )
+        port = self.world.port(member, access)
+        device = self.devices[member.name] = member.kind(member.traits, port, self.clock, self.ledger)
+        return device
 
     # ---- Acting
 
     async def _act(self) -> None:
         gc.collect()
         gc.freeze()  # what start-up made need not be walked again: 80 ms of the fleet's own would look like latency
-        self.began_ns = self.clock.now_ns()
-        for device in self.devices:
-            device.run()
-        for event in sorted(self.scenario.schedule, key=lambda event: event.at_s):
-            await self._pause_until(event.at_s)
-            if not self._stop.is_set():
-                await self._do(event)
-        await self._pause_until(self.scenario.seconds)
-        for device in self.devices:
+        self.began_ns = self.trace.began_ns = self.clock.now_ns()
+        self._next()
+        end_ns = self.began_ns + self.scenario.length.ns
+        await self._pause((end_ns - self.clock.now_ns()) / SECOND_NS)
+        await self._planned.wait()
+        for device in self.devices.values():
             device.quiet()
 
-    async def _do(self, event: Event) -> None:
-        if event.cut:
-            await self._network.cut(event.cut)
-            self.happenings.append(Happening(self.clock.now_ns(), "cut", event.cut))
+    def _next(self) -> None:
+        """Have the next planned action done when it is due."""
+        action = next(self._actions, None)
+        if action is None:
+            self._planned.set()
         else:
-            await self._network.heal(event.heal)
-            self.happenings.append(Happening(self.clock.now_ns(), "heal", event.heal))
+            self.clock.at(self.began_ns + action.at_ns, lambda: self._do(action))
+
+    def _do(self, action: Action) -> None:
+        if self.phase != "running" or self._stop.is_set():
+            return
+        self.trace.planned(action)
+        try:
+            self._perform(action)
+        finally:
+            self._next()
+
+    def _perform(self, action: Action) -> None:
+        device = self.devices.get(action.to)
+        if device is None or action.do in DONE_TO_DEVICES:
+            self._happened(action)
+        match action.do:
+            case _ if device is None:
+                self._begin(action)
+            case "noise" | "calm" | "unplug" | "plug":
+                self._begin(action)
+            case "power_on":
+                device.power_on()
+            case "power_off":
+                device.power_off()
+            case "fail":
+                device.fail(action.values["keeps_state"], action.values["silently"])
+            case "pause" | "go_on":
+                device.pause(action.do == "pause")
+            case "slow" | "read_on":
+                device.stall(action.do == "slow")
+            case "roam":
+                device.roam()
+            case verb:
+                self.offered += verb == "update"
+                device.do(verb, action.values)
+
+    def _begin(self, action: Action) -> None:
+        """Something is done to the world, which may take its time."""
+        self._tasks.append(asyncio.create_task(self._act_on_world(action)))
+
+    def _happened(self, action: Action) -> None:
+        now_ns, what = self.clock.now_ns(), action.do
+        if what == "fail":
+            what = "power_cut" if action.values["silently"] else "kill"
+            device = self.devices.get(action.to)
+            if device is None or device.is_on:  # what is off loses nothing
+                self.failures.append(Failure(action.to, now_ns, device is not None and action.values["keeps_state"]))
+        self.happenings.append(Happening(now_ns, what, action.to))
+
+    async def _act_on_world(self, action: Action) -> None:
+        try:
+            await self.world.act(action)
+        except WorldError as error:
+            self.ledger.note("world", str(error))
 
     async def _drain(self) -> None:
-        """Wait until nothing is missing. What is still cut heals first, or what it holds back would count as lost."""
-        for link in dict.fromkeys(event.cut for event in self.scenario.schedule if event.cut):
-            await self._network.heal(link)
-        deadline_ns = self.clock.now_ns() + round(self.scenario.drain_s * SECOND_NS)
-        while self.clock.now_ns() < deadline_ns:
+        """Wait until nothing is missing. Whatever went wrong is put right first, or the rest would be still queued."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for action in self._repairs():
+            await self._act_on_world(action)
+        for device in self.devices.values():
+            device.pause(False)
+            device.stall(False)
+        deadline_ns = self.clock.now_ns() + self.scenario.drain.ns
+        while self.clock.now_ns() < deadline_ns and (self.ledger.awaited or self.missing()):
             await asyncio.sleep(CHECK_S)
-            total = self.accounts().total
-            if not total.lost and not total.lost_qos0:
-                return
 
-    async def _pause_until(self, second: float) -> None:
-        await self._pause((self.began_ns - self.clock.now_ns()) / SECOND_NS + second)
+    def _repairs(self) -> Iterator[Action]:
+        """What ends the faults that stand: links that are cut or worse than they were, nodes that stand still."""
+        standing: dict[tuple[str, str], None] = {}
+        ends = {
+            "heal": "cut",
+            "restore": "change",
+            "go_on": "pause",
+            "free_disk": "fill_disk",
+            "calm": "noise",
+            "plug": "unplug",
+        }
+        for happening in self.happenings:
+            if happening.what in ends:
+                standing.pop((ends[happening.what], happening.who), None)
+            elif happening.what in ends.values() and (happening.what != "pause" or happening.who not in self.devices):
+                standing[happening.what, happening.who] = None
+        begins = {begin: end for end, begin in ends.items()}
+        for what, who in standing:
+            action = Action(self.clock.now_ns() - self.began_ns, who, begins[what])
+            self.happenings.append(Happening(self.clock.now_ns(), action.do, who))
+            yield action
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or less when told to stop."""
@@ -225,7 +374,13 @@ class Fleet:
 
     async def _watch(self) -> None:
         """Note the running totals now and then, for the plots."""
+        every_s = max(MIN_LOOK_S, self.scenario.length / LOOKS)
         while True:
-            counters = await self._network.count()
-            self.looks.append(Look(self.clock.now_ns(), counters, dict(self.ledger.delivered_bytes)))
-            await asyncio.sleep(SAMPLE_S)
+            await self._look()
+            await asyncio.sleep(every_s)
+
+    async def _look(self) -> None:
+        glance = await self.world.look()
+        now_ns = self.clock.now_ns()
+        look = Look(now_ns, glance.links, dict(self.ledger.delivered_bytes), glance.queued, self.ledger.awaited)
+        self.looks.append(look)

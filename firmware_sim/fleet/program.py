@@ -1,91 +1,144 @@
-"""`oriole fleet run`: from a file to a verdict."""
+"""`oriole fleet run` and `replay`: from a file to a verdict, in virtual time or real."""
 
 import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from firmware_sim.links.network import Network, NetworkError
+from firmware_sim.links.network import NetworkError
 from firmware_sim.output import write
-from firmware_sim.report.result import Result, make_result
+from firmware_sim.report.result import Result
+from firmware_sim.scenario.file import Scenario, load
+from firmware_sim.scenario.nodes import Node
+from firmware_sim.scenario.plan import Action
+from oriole.logging import set_up
 from oriole.typed_yaml import ConfigError
 
 from .fleet import Fleet, FleetError
-from .scenario import Scenario, load
+from .outcome import result_of
+from .trace import Trace, read_plan
+from .world import World, WorldError
 
-PROGRESS_S = 5.0
-CONNECTING_S = 2.0  # who waits for a connection wants to know sooner why there is none
 FAILED = 1
 
 
-def run(
-    file: Path,
-    *,
-    seed: int | None = None,
-    seconds: float | None = None,
-    addresses: Mapping[str, str] | None = None,
-    json_file: Path | None = None,
-    report_file: Path | None = None,
-) -> int:
-    """Run the scenario and print its figures; exit status 1 when messages were lost or doubled, or nothing could begin.
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """How a person wants a scenario run."""
 
-    Raises `ConfigError` for what is wrong with the file or what replaces parts of it.
+    seed: int | None = None
+    """Instead of the file's."""
+    virtual: bool = False
+    packets: bool = False
+    compress: float | None = None
+    """Instead of the file's factor; in virtual time nothing is compressed unless this says so."""
+    addresses: Mapping[str, list[str]] = {}
+    """By node: what runs there already, instead of the node of the file."""
+    trace_file: Path | None = None
+    json_file: Path | None = None
+    report_file: Path | None = None
+    quiet: bool = False
+    """No progress."""
+
+
+def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = None) -> int:
+    """Run the scenario and print its figures; exit status 1 when a message is unaccounted for or doubled, when an
+    expectation is missed, or nothing could begin. `actions` are done instead of what the seed plans.
+
+    Raises `ConfigError` for wishes that do not go together with the file.
     """
-    scenario = replace(load(file), seconds=seconds, addresses=addresses)
+    scenario = instead(scenario, wishes.addresses)
+    factor = wishes.compress or (1.0 if wishes.virtual else scenario.compress)
+    scenario = msgspec.structs.replace(scenario, compress=factor).compressed()
     try:
-        fleet, result = asyncio.run(_run(scenario, scenario.seed if seed is None else seed))
-    except (FleetError, NetworkError) as error:
+        fleet, result = live(scenario, wishes, actions)
+    except (FleetError, WorldError, NetworkError) as error:
         print(f"oriole fleet: {error}", file=sys.stderr)
         return FAILED
     show(result)
     files = {}
-    if json_file is not None:
-        files[json_file] = msgspec.json.format(msgspec.json.encode(result))
-    if report_file is not None:
+    if wishes.json_file is not None:
+        files[wishes.json_file] = msgspec.json.format(msgspec.json.encode(result))
+    if wishes.report_file is not None:
         from firmware_sim.report.html import page
 
-        files[report_file] = page(result, fleet.story()).encode()
-    return 0 if write("oriole fleet", files) and result.accounts.is_clean else FAILED
+        files[wishes.report_file] = page(result, fleet.story()).encode()
+    return 0 if write("oriole fleet", files) and result.is_well else FAILED
 
 
-def replace(
-    scenario: Scenario, *, seconds: float | None = None, addresses: Mapping[str, str | list[str]] | None = None
-) -> Scenario:
-    """The scenario with other addresses, and its schedule stretched or squeezed to `seconds`. Raises `ConfigError`."""
-    addresses = addresses or {}
-    for name in addresses:
-        if name not in scenario.addresses:
-            raise ConfigError(f"--address {name}: the scenario has only {', '.join(scenario.addresses)}")
-    seconds = scenario.seconds if seconds is None else seconds
-    factor = seconds / scenario.seconds
-    schedule = [msgspec.structs.replace(event, at_s=min(event.at_s * factor, seconds)) for event in scenario.schedule]
+def replay(trace: Path, wishes: Wishes) -> int:
+    """Do what `trace` says was planned, at the times that it says; see `run`. Raises `ConfigError`."""
+    scenario, seed, actions = read_plan(trace)
+    seed = seed if wishes.seed is None else wishes.seed
+    scenario = msgspec.structs.replace(scenario, compress=1.0)  # the trace's scenario is the one that was run
+    return run(scenario, msgspec.structs.replace(wishes, seed=seed, compress=1.0), actions)
+
+
+def instead(scenario: Scenario, addresses: Mapping[str, list[str]]) -> Scenario:
+    """The scenario with foreign nodes in place of some of its own. Raises `ConfigError`."""
+    nodes = dict(scenario.nodes)
+    for name, urls in addresses.items():
+        if name not in nodes:
+            raise ConfigError(f"--address {name}: the scenario's nodes are {', '.join(nodes)}")
+        try:
+            nodes[name] = Node(kind="foreign", addresses=urls)
+        except ValueError as error:
+            raise ConfigError(f"--address {name}: {error}") from None
     try:
-        return msgspec.structs.replace(
-            scenario, addresses={**scenario.addresses, **addresses}, seconds=seconds, schedule=schedule
-        )
+        return msgspec.structs.replace(scenario, nodes=nodes)
     except ValueError as error:
         what, _, key = str(error).rstrip("`").partition(" - at `$.")
         raise ConfigError(f"`{key}`: {what}") from None
 
 
-def result_of(fleet: Fleet) -> Result:
-    """The figures of a fleet that has run."""
-    return make_result(
-        scenario=(fleet.scenario.name, fleet.scenario.about),
-        seed=fleet.seed,
-        seconds=(fleet.ended_ns - fleet.began_ns) / 1e9,
-        kinds=[device.kind for device in fleet.devices],
-        ledger=fleet.ledger,
-        accounts=fleet.books or fleet.accounts(),
-        windows=[(cut.start_ns, cut.end_ns) for cut in fleet.cuts()],
-        links={name: count for name, count in fleet.looks[-1].links.items() if name in fleet.scenario.links},
-        carriers=fleet.scenario.carriers(),
-        lag=fleet.lag(),
-    )
+def live(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = None) -> tuple[Fleet, Result]:
+    """Run the scenario as it is. Raises `FleetError`, `WorldError`."""
+    seed = scenario.seed if wishes.seed is None else wishes.seed
+    began_s = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(wishes.trace_file.open("wb")) if wishes.trace_file is not None else None
+        fleet = _live(scenario, seed, wishes, file, actions)
+    carrier = "virtual" if wishes.virtual else "packets" if wishes.packets else "relay"
+    return fleet, result_of(fleet, carrier, time.monotonic() - began_s)
+
+
+def _live(
+    scenario: Scenario, seed: int, wishes: Wishes, file: IO[bytes] | None, actions: Iterator[Action] | None
+) -> Fleet:
+    trace = Trace(file)
+    if wishes.virtual:
+        from firmware_sim.virtual.loop import VirtualLoop
+        from firmware_sim.virtual.loop import run as run_virtually
+        from firmware_sim.virtual.world import VirtualWorld
+
+        set_up("error")  # what nodes warn of is what the scenario does to them
+
+        async def virtually(loop: VirtualLoop) -> Fleet:
+            world = VirtualWorld(scenario, seed, loop, trace.decided if trace.is_on else None)
+            return await _run(Fleet(scenario, seed, world, trace, actions), wishes)
+
+        return run_virtually(virtually)
+
+    async def really() -> Fleet:
+        from firmware_sim.real.world import RealWorld
+
+        world: World = RealWorld(scenario, seed, wishes.packets)
+        return await _run(Fleet(scenario, seed, world, trace, actions), wishes)
+
+    return asyncio.run(really())
+
+
+async def _run(fleet: Fleet, wishes: Wishes) -> Fleet:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
+    async with _shown(fleet, wishes):
+        await fleet.run()
+    return fleet
 
 
 def show(result: Result) -> None:
@@ -99,22 +152,19 @@ def show(result: Result) -> None:
     print(result.verdict)
 
 
-async def _run(scenario: Scenario, seed: int) -> tuple[Fleet, Result]:
-    async with Network() as network:
-        fleet = Fleet(scenario, seed, network)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
-        telling = asyncio.create_task(tell(fleet))
-        try:
-            await fleet.run()
-        finally:
-            telling.cancel()
-    return fleet, result_of(fleet)
+@contextlib.asynccontextmanager
+async def _shown(fleet: Fleet, wishes: Wishes) -> AsyncIterator[None]:
+    """Progress on stderr: a bar at a terminal, a line now and then elsewhere."""
+    if wishes.quiet:
+        yield
+        return
+    from .progress import Progress
+
+    progress = Progress(fleet)
+    try:
+        yield
+    finally:
+        progress.close()
 
 
-async def tell(fleet: Fleet) -> None:
-    """A line of progress on stderr now and then."""
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            await asyncio.sleep(CONNECTING_S if fleet.phase == "connecting" else PROGRESS_S)
-            print(fleet.progress(), file=sys.stderr, flush=True)
+__all__ = ["Wishes", "instead", "live", "load", "replay", "run", "show"]

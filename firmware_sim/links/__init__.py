@@ -1,1 +1,1 @@
-"""Pretend networks in userspace: delay, rate, cut and heal for TCP, UDP and serial lines. No root needed."""
+"""Pretend networks: what a link does to packets and streams, and a relay for TCP, UDP and serial lines without root."""

@@ -1,14 +1,19 @@
 """A serial cable: two pseudo-terminals joined through a link, one end for the gateway, one for the device.
 
-What a reader does not take in time is lost, as on a UART without flow control; the protocol above has to live with it.
+Each end has a name that stays, in a folder, while the terminals behind the names come and go with the plug. What a
+reader does not take in time is lost, as on a UART without flow control; the protocol above has to live with it.
 """
 
 import asyncio
 import contextlib
 import os
 import tty
+from pathlib import Path
+from random import Random
 
-from .link import Link, Parcel, Way
+from .link import Link
+from .noise import Noise
+from .way import Way
 
 READ_BYTES = 4096  # a pseudo-terminal hands out no more at once
 
@@ -16,47 +21,62 @@ READ_BYTES = 4096  # a pseudo-terminal hands out no more at once
 class Cable:
     """`up` is from the device to the gateway. Both ends stay open here, so that either side can close and come back."""
 
-    __slots__ = ("_fds", "_link", "_loop", "lost_bytes")
+    __slots__ = ("_fds", "_link", "_loop", "_noise", "_paths", "_plugs", "_random")
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, gateway: Path, device: Path, random: Random) -> None:
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._fds: list[int] = []
-        self.lost_bytes = 0
+        self._paths = (gateway, device)
+        self._random = random
+        self._noise: Noise | None = None
+        self._fds: list[int] = []  # of each end ours and theirs
+        self._plugs = 0
 
-    def open(self) -> tuple[str, str]:
-        """Make the terminals; returns the paths of the gateway's end and of the device's."""
-        gateway, gateway_path = self._terminal()
-        device, device_path = self._terminal()
+    def plug(self) -> None:
+        """Make the terminals, if they are not there."""
+        if self._fds:
+            return
+        self._plugs += 1
+        gateway, device = (self._terminal(path) for path in self._paths)
         self._loop.add_reader(device, self._carry, device, gateway, self._link.up)
         self._loop.add_reader(gateway, self._carry, gateway, device, self._link.down)
-        return gateway_path, device_path
 
-    def close(self) -> None:
-        """Take the terminals away: whoever has one open reads an error, as after pulling a plug."""
+    def unplug(self) -> None:
+        """Take the terminals away: whoever has one open reads an error or the end, and what is under way is lost."""
+        for path in self._paths:
+            path.unlink(missing_ok=True)
         for fd in self._fds:
             self._loop.remove_reader(fd)
             os.close(fd)
         self._fds.clear()
 
-    def _terminal(self) -> tuple[int, str]:
-        """A raw terminal: our end's descriptor, and the path of the other."""
+    def disturb(self, damaged: float, inserted: float) -> None:
+        """From now on such shares of the bytes are damaged, and inserted."""
+        self._noise = Noise(self._random, damaged, inserted) if damaged or inserted else None
+
+    def _terminal(self, path: Path) -> int:
+        """A raw terminal called `path`; our end's descriptor."""
         ours, theirs = os.openpty()
+        self._fds += [ours, theirs]
         tty.setraw(theirs)
         os.set_blocking(ours, False)
-        self._fds += [ours, theirs]
-        return ours, os.ttyname(theirs)
+        path.symlink_to(os.ttyname(theirs))
+        return ours
 
     def _carry(self, source: int, sink: int, way: Way) -> None:
+        plug = self._plugs
+
+        def receive(data: bytes, arrives_ns: int) -> None:
+            if self._fds and self._plugs == plug:
+                self._write(sink, data)
+
         with contextlib.suppress(BlockingIOError):
             data = os.read(source, READ_BYTES)
-            way.send(Parcel(lambda data: self._write(sink, data), data, stream=False))
+            self._link.send(way, receive, self._noise.disturb(data) if self._noise else data, len(data))
 
     def _write(self, sink: int, data: bytes) -> None:
-        if not self._fds:
-            return
         try:
             written = os.write(sink, data)
         except BlockingIOError:
             written = 0
-        self.lost_bytes += len(data) - written
+        self._link.spilt_bytes += len(data) - written

@@ -1,36 +1,20 @@
 """What the network's process is told and what it answers: one JSON object per line, in order."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-from .link import Counters
-
-MAX_DELAY_MS = 3_600_000.0
-
-
-class LinkModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a link is like, the same in both directions."""
-
-    delay_ms: float = 0.0
-    """One way, in milliseconds."""
-    rate_kbit: int = 0
-    """Bottleneck in kilobits per second; 0 for none."""
-    buffer_kib: int = 64
-    """What waits before the bottleneck, in KiB; more is lost (UDP) or slowed (TCP)."""
-
-    def __post_init__(self) -> None:
-        if self.delay_ms < 0 or self.rate_kbit < 0 or self.buffer_kib < 1:
-            raise ValueError("a link's delay and rate cannot be negative, and its buffer holds at least 1 KiB")
-        if not self.delay_ms <= MAX_DELAY_MS:
-            raise ValueError(f"a link's delay is a number of at most {MAX_DELAY_MS:.0f} ms")
+from .link import BOTH, Counters
+from .model import Direction, LinkModel, Share
 
 
 class AddLink(msgspec.Struct, frozen=True, tag=True):
-    """Make a link called `name`."""
+    """Make a link called `name`; what it leaves to chance comes from `seed` and its name."""
 
     name: str
     model: LinkModel
+    seed: int
 
 
 class Forward(msgspec.Struct, frozen=True, tag=True):
@@ -49,13 +33,48 @@ class Connect(msgspec.Struct, frozen=True, tag=True):
 
 
 class Cut(msgspec.Struct, frozen=True, tag=True):
-    """Silence on the link."""
+    """Silence on the link, or in one direction of it."""
+
+    link: str
+    directions: Sequence[Direction] = BOTH
+
+
+class Heal(msgspec.Struct, frozen=True, tag=True):
+    """The link carries again, or one direction of it."""
+
+    link: str
+    directions: Sequence[Direction] = BOTH
+
+
+class Change(msgspec.Struct, frozen=True, tag=True):
+    """The link becomes like `model`."""
+
+    link: str
+    model: LinkModel
+
+
+class Move(msgspec.Struct, frozen=True, tag=True):
+    """Whoever connects over the link has another address now."""
 
     link: str
 
 
-class Heal(msgspec.Struct, frozen=True, tag=True):
-    """The link carries again."""
+class Disturb(msgspec.Struct, frozen=True, tag=True):
+    """On the link's cables such shares of the bytes are damaged, and inserted."""
+
+    link: str
+    damaged: Share
+    inserted: Share
+
+
+class Unplug(msgspec.Struct, frozen=True, tag=True):
+    """The link's cables are pulled."""
+
+    link: str
+
+
+class Plug(msgspec.Struct, frozen=True, tag=True):
+    """The link's cables are put back."""
 
     link: str
 
@@ -64,7 +83,7 @@ class Count(msgspec.Struct, frozen=True, tag=True):
     """Say what went over every link."""
 
 
-Order = AddLink | Forward | Connect | Cut | Heal | Count
+Order = AddLink | Forward | Connect | Cut | Heal | Change | Move | Disturb | Unplug | Plug | Count
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

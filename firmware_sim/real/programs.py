@@ -1,4 +1,4 @@
-"""The programs under test, started as a user would: `oriole broker`, `oriole edge`. `town.py` says which."""
+"""The programs under test, started as a user would: `oriole broker`, `oriole edge`."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,11 @@ import ctypes
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from firmware_sim.child import python_module
+from firmware_sim.fleet.world import Usage, WorldError
 
 READY_S = 20.0
 STOP_S = 5.0
@@ -19,37 +20,47 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _libc = ctypes.CDLL(None)
 
 
-class ProgramError(RuntimeError):
-    """A program did not start; the message has its last words."""
-
-
-@dataclass(slots=True, frozen=True)
-class Usage:
-    """What a program has used so far."""
-
-    cpu_s: float
-    resident_mib: float
-
-
 class Program:
-    """A running `oriole` command. Its log goes to a file, its ready line says where it listens."""
+    """An `oriole` command that can be killed, stopped and started again. Its log goes to a file.
 
-    def __init__(self, title: str, log_file: Path) -> None:
+    Args:
+        title: what people call it.
+        log_file: what it writes to stderr, all of its lives.
+        settle: what its process does before it begins.
+    """
+
+    def __init__(self, title: str, log_file: Path, settle: Callable[[], None] | None = None) -> None:
         self.title = title
         self.addresses: list[str] = []
         self._log_file = log_file
+        self._settle = settle
         self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
+        self._used_s = 0.0
 
-    async def start(self, *arguments: str) -> None:
-        """Start `oriole ARGUMENTS` and wait for its ready line. Raises `ProgramError`."""
-        with self._log_file.open("wb") as log:
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, or stands still."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start `oriole ARGUMENTS` and wait for its ready line. Raises `WorldError` with its last words."""
+        self._killed = False
+        with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *python_module("oriole", *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the demo, which then stops its programs in order
-                preexec_fn=_end_with_the_demo if sys.platform == "linux" else None,
+                env=None if environment is None else {**os.environ, **environment},
+                start_new_session=True,  # Ctrl-C is for the fleet, which then stops its programs in order
+                preexec_fn=self._prepare,
             )
         assert self._process.stdout is not None
         try:
@@ -58,51 +69,77 @@ class Program:
             line = b""
         ready, _, addresses = line.decode().partition(" ready: ")
         if not addresses:
+            if self._killed:  # by a fault of the scenario, while it started
+                return
             await self.stop()
             said = f": {ready.strip()}" if ready.strip() else ""
-            raise ProgramError(f"{self.title} did not become ready{said}\n{self._last_words()}")
+            raise WorldError(f"{self.title} did not become ready{said}\n{self._last_words()}")
         self.addresses = addresses.split()
 
-    def address(self, scheme: str) -> str:
-        """The first address that speaks `scheme`."""
-        return next(address for address in self.addresses if address.startswith(f"{scheme}://"))
+    def _prepare(self) -> None:
+        """Run in the new process: it ends when the fleet is killed. An edge left behind would wait for its serial
+        ports, and take the next fleet's, which have the same names.
+        """
+        if self._settle is not None:
+            self._settle()
+        if sys.platform == "linux":
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def port(self, scheme: str) -> int:
+        """The port on which it listens for `scheme`."""
+        address = next(address for address in self.addresses if address.startswith(f"{scheme}://"))
+        return int(address.rpartition(":")[2])
 
     def ending(self) -> str:
-        """How it ended, with its last words; empty while it runs."""
-        if self._process is None or self._process.returncode is None:
+        """How it ended though nobody ended it, with its last words; empty otherwise."""
+        if self._process is None or self._killed or self._process.returncode is None:
             return ""
         return f"{self.title} ended with status {self._process.returncode}\n{self._last_words()}"
 
     def _last_words(self) -> str:
         return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
-    def usage(self) -> Usage | None:
-        """CPU and memory from /proc; None when the program is gone or there is no /proc."""
+    def usage(self) -> Usage:
+        """CPU of all its lives and the memory of the last one, from /proc where there is one."""
+        used = self._of_this_life()
+        return Usage(self._used_s + used.cpu_s, used.resident_mib)
+
+    def _of_this_life(self) -> Usage:
         if self._process is None:
-            return None
+            return Usage(0.0, 0.0)
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
             ticks = int(fields[11]) + int(fields[12])
             resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, IndexError):
-            return None
+            return Usage(0.0, 0.0)
         return Usage(ticks / os.sysconf("SC_CLK_TCK"), resident / 2**20)
+
+    async def kill(self) -> None:
+        """SIGKILL. Without effect on what does not run."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._killed = True
+        self._used_s += self._of_this_life().cpu_s
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    def pause(self, paused: bool) -> None:
+        """SIGSTOP, or SIGCONT."""
+        if self.is_running:
+            os.kill(self.pid, signal.SIGSTOP if paused else signal.SIGCONT)
 
     async def stop(self) -> None:
         """Ask it to end, and end it when it does not. Without effect on what did not start."""
-        if self._process is None:
+        if self._process is None or self._process.returncode is not None:
             return
+        self._killed = True
         with contextlib.suppress(ProcessLookupError):
+            self.pause(False)
             self._process.terminate()
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_S)
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
-
-
-def _end_with_the_demo() -> None:
-    """Run in the new process: it ends when the demo is killed. An edge left behind would wait for its serial ports, and
-    take the next demo's, which have the same names.
-    """
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,21 +1,30 @@
 """The books closed: what became of every message, for every subscriber to whom it was due.
 
-    due      = delivered + replaced + refused + lost        (each counted by itself, none is the rest of the others)
+    due      = delivered + expired + replaced + dropped + refused + queued + lost       (lost is 0, or the run fails)
     received = first copies + repeated + stored + doubled + foreign
 
-Replaced: the message was a state, or the subscriber watches states, and a newer message of its topic arrived. Repeated:
-marked as a repeat (DUP), or sent again by a QoS 1 publisher that never saw its acknowledgement.
+Delivered comes from the devices, the other ends from the nodes and from what was done to whom (`evidence.py`); none is
+the rest of the others, and what nobody accounts for is lost. Where a node under test writes no settlements (somebody
+else's broker), a newer state in its place counts as replaced, and QoS 0 that did not arrive is counted apart.
+
+Repeated: marked as a repeat (DUP), sent again by a QoS 1 publisher that never saw its acknowledgement, taken again by a
+node that had lost its memory, or owed to a device that roams at several nodes.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
+from .evidence import End, Evidence, Fate
 from .ledger import Ledger, Listener, Message
 
 MS_NS = 1_000_000
 MAX_FAULTS = 10
+
+Key = tuple[str, str, str, str]
+"""The publisher's connection, the subscriber's, the class of the message, the subscriber's population."""
 
 
 class Books(msgspec.Struct):
@@ -27,18 +36,23 @@ class Books(msgspec.Struct):
     """Of those delivered: later than the scenario allows, though the subscriber was awake."""
     after_sleep: int = 0
     """Of those delivered: the subscriber was asleep or offline when it was sent."""
+    expired: int = 0
     replaced: int = 0
+    dropped: int = 0
     refused: int = 0
-    lost_qos0: int = 0
+    queued: int = 0
     lost: int = 0
-    """Lost where both ends had QoS 1 or 2."""
+    """Nobody accounts for it."""
+    lost_qos0: int = 0
+    """The same of QoS 0 at a node that writes no settlements: it was never promised."""
     repeated: int = 0
     doubled: int = 0
 
     @property
     def adds_up(self) -> bool:
         """Whether every due message has exactly one end."""
-        return self.due == self.delivered + self.replaced + self.refused + self.lost_qos0 + self.lost
+        ends = self.expired + self.replaced + self.dropped + self.refused + self.queued + self.lost + self.lost_qos0
+        return self.due == self.delivered + ends
 
 
 COLUMNS = {
@@ -46,14 +60,26 @@ COLUMNS = {
     "delivered": "delivered",
     "late": "late",
     "after sleep": "after_sleep",
+    "expired": "expired",
     "replaced": "replaced",
+    "dropped": "dropped",
     "refused": "refused",
+    "queued": "queued",
     "lost": "lost",
     "lost QoS 0": "lost_qos0",
     "doubled": "doubled",
     "repeats": "repeated",
 }
 """What people read above each figure of `Books`, at a terminal and in the report, in this order."""
+
+
+class Detail(msgspec.Struct):
+    """The books of one way, class and population of subscribers."""
+
+    way: str
+    of: str
+    population: str
+    books: Books
 
 
 class Accounts(msgspec.Struct):
@@ -69,13 +95,18 @@ class Accounts(msgspec.Struct):
     orders_confirmed: int
     total: Books
     ways: dict[str, Books]
+    classes: dict[str, Books]
+    details: list[Detail]
+    """All of it, by way, class and population."""
+    reasons: dict[str, int]
+    """Why messages were not delivered, `dropped: queue full` and the like."""
     adds_up: bool
     faults: list[str]
     """The first messages lost or doubled, by name."""
 
     @property
     def is_clean(self) -> bool:
-        """Nothing of QoS 1 or 2 was lost or doubled, and the books add up."""
+        """Nothing was lost or doubled, and the books add up."""
         return self.adds_up and not self.total.lost and not self.total.doubled
 
 
@@ -84,28 +115,43 @@ def way_name(publisher: str, subscriber: str) -> str:
     return f"{publisher} → {subscriber}"
 
 
-def close_books(ledger: Ledger, late_ms: float) -> Accounts:
-    """Draw up the accounts of what `ledger` holds by now. Calling it in the middle of a run finds much of it lost."""
-    return _Closing(ledger, late_ms).accounts()
+def population_of(device: str) -> str:
+    """Whose device it is, by its name."""
+    return device.rpartition("-")[0]
+
+
+def sum_of(many: Iterable[Books]) -> Books:
+    """All of them together."""
+    total = Books()
+    for books in many:
+        for name in Books.__struct_fields__:
+            setattr(total, name, getattr(total, name) + getattr(books, name))
+    return total
+
+
+def close_books(ledger: Ledger, late_ms: float, evidence: Evidence | None = None) -> Accounts:
+    """Draw up the accounts of what `ledger` holds by now; without `evidence`, from what devices saw alone."""
+    return _Closing(ledger, late_ms, evidence).accounts()
 
 
 @dataclass(slots=True)
 class _Closing:
     ledger: Ledger
     late_ms: float
-    ways: defaultdict[tuple[str, str], Books] = field(default_factory=lambda: defaultdict(Books))
+    evidence: Evidence | None
+    books: defaultdict[Key, Books] = field(default_factory=lambda: defaultdict(Books))
+    reasons: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     def accounts(self) -> Accounts:
         ledger = self.ledger
-        for key, way in ledger.ways.items():
-            self.ways[key].due = way.due
+        missing = list(self._missing())
+        if self.evidence is not None:
+            self.evidence.gather([*(message for message, _ in missing), *self._doubled()])
+        self._count_due()
         self._count_copies()
-        self._count_missing()
-        total = Books()
-        for books in self.ways.values():
-            for name in Books.__struct_fields__:
-                setattr(total, name, getattr(total, name) + getattr(books, name))
+        self._count_missing(missing)
+        total = sum_of(self.books.values())
         stored = sum(copies.stored for copies in ledger.copies.values())
         received = len(ledger.copies) + total.repeated + stored + total.doubled + ledger.foreign
         return Accounts(
@@ -115,53 +161,83 @@ class _Closing:
             foreign=ledger.foreign,
             stored=stored,
             out_of_order=ledger.out_of_order,
-            orders=sum(message.is_order for message in ledger.messages),
+            orders=sum(message.of == "order" for message in ledger.messages),
             orders_confirmed=len(ledger.confirmed_ns),
             total=total,
-            ways={way_name(*key): books for key, books in sorted(self.ways.items())},
-            adds_up=received == ledger.received_total and all(books.adds_up for books in self.ways.values()),
+            ways=self._by(lambda key: way_name(key[0], key[1])),
+            classes=self._by(lambda key: key[2]),
+            details=[Detail(way_name(*key[:2]), key[2], key[3], books) for key, books in sorted(self.books.items())],
+            reasons=dict(sorted(self.reasons.items())),
+            adds_up=received == ledger.received_total and all(books.adds_up for books in self.books.values()),
             faults=self.faults,
         )
+
+    def _by(self, name: Callable[[Key], str]) -> dict[str, Books]:
+        groups: defaultdict[str, list[Books]] = defaultdict(list)
+        for key, books in sorted(self.books.items()):
+            groups[name(key)].append(books)
+        return {name: sum_of(books) for name, books in groups.items()}
+
+    def _count_due(self) -> None:
+        for message in self.ledger.messages:
+            for listener in message.due.values():
+                self.books[message.way, listener.way, message.of, population_of(listener.name)].due += 1
 
     def _count_copies(self) -> None:
         """From the receivers' side."""
         for (name, ticket), copies in self.ledger.copies.items():
             message = self.ledger.messages[ticket]
-            books = self.ways[message.way, copies.way]
+            books = self.books[message.way, copies.way, message.of, population_of(name)]
             books.repeated += copies.repeated
-            books.doubled += copies.doubled
-            if copies.doubled:
+            if copies.doubled and self.evidence is not None and self.evidence.may_repeat(message, name):
+                books.repeated += copies.doubled
+            elif copies.doubled:
+                books.doubled += copies.doubled
                 self._fault("doubled", message, name)
             if copies.is_due:
                 books.delivered += 1
                 books.after_sleep += copies.was_away
                 books.late += not copies.was_away and copies.first_ns - message.at_ns > self.late_ms * MS_NS
 
-    def _count_missing(self) -> None:
-        """From the senders' side: what was due and has no copy."""
-        ledger = self.ledger
-        newest: dict[tuple[str, str], int] = {}
-        for name, ticket in ledger.copies:
-            message = ledger.messages[ticket]
-            key = name, message.topic
-            newest[key] = max(newest.get(key, 0), message.at_ns)
-        for ticket, message in enumerate(ledger.messages):
-            for listener in message.due:
-                if (listener.name, ticket) not in ledger.copies:
-                    replaced = newest.get((listener.name, message.topic), 0) > message.at_ns
-                    self._count_one_missing(message, listener, replaced)
+    def _doubled(self) -> Iterator[Message]:
+        return (self.ledger.messages[ticket] for (_, ticket), copies in self.ledger.copies.items() if copies.doubled)
 
-    def _count_one_missing(self, message: Message, listener: Listener, has_newer: bool) -> None:
-        books = self.ways[message.way, listener.way]
+    def _missing(self) -> Iterator[tuple[Message, Listener]]:
+        """From the senders' side: what was due and has no copy."""
+        copies = self.ledger.copies
+        for ticket, message in enumerate(self.ledger.messages):
+            for name, listener in message.due.items():
+                if (name, ticket) not in copies:
+                    yield message, listener
+
+    def _count_missing(self, missing: list[tuple[Message, Listener]]) -> None:
+        newest: dict[tuple[str, str], int] = {}
+        if missing:
+            for name, ticket in self.ledger.copies:
+                message = self.ledger.messages[ticket]
+                key = name, message.topic
+                newest[key] = max(newest.get(key, 0), message.at_ns)
+        for message, listener in missing:
+            has_newer = newest.get((listener.name, message.topic), 0) > message.at_ns
+            books = self.books[message.way, listener.way, message.of, population_of(listener.name)]
+            fate = self._fate(message, listener, has_newer)
+            if fate is None:
+                books.lost_qos0 += 1
+                continue
+            setattr(books, fate.end.value, getattr(books, fate.end.value) + 1)
+            self.reasons[f"{fate.end.value}: {fate.reason}" if fate.reason else fate.end.value] += 1
+            if fate.end is End.LOST:
+                self._fault("lost", message, listener.name)
+
+    def _fate(self, message: Message, listener: Listener, has_newer: bool) -> Fate | None:
+        """None: QoS 0 that nobody can say anything about, because a node writes no settlements."""
+        if self.evidence is not None:
+            return self.evidence.fate(message, listener, has_newer)
         if message.refused:
-            books.refused += 1
-        elif has_newer and (message.is_state or listener.latest_only):
-            books.replaced += 1
-        elif min(message.qos, listener.qos) == 0:
-            books.lost_qos0 += 1
-        else:
-            books.lost += 1
-            self._fault("lost", message, listener.name)
+            return Fate(End.REFUSED, message.refused)
+        if has_newer and (message.is_state or listener.latest_only):
+            return Fate(End.REPLACED, "by a newer state")
+        return None if min(message.qos, listener.qos) == 0 else Fate(End.LOST)
 
     def _fault(self, what: str, message: Message, subscriber: str) -> None:
         if len(self.faults) < MAX_FAULTS:

@@ -1,21 +1,28 @@
 """The report as one HTML file: no scripts, no fonts, nothing fetched. All figures are those of a `Result`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from itertools import pairwise
 from string import Template
 
-from .accounts import COLUMNS
-from .latency import MS_NS, Latency
-from .result import Result
-from .story import Look, Story
-from .svg import Plot, Point, Span, bars, spans
+from .accounts import COLUMNS, Books
+from .latency import Latency
+from .measures import Judgement
+from .plots import Legend, Plots, battery_words
+from .result import Result, Run
+from .story import Story
+from .times import duration
+from .troubles import WORDS
 
-COLOURS = 8  # of page.css
-MAX_DOTS = 3000  # per way; of more, every so many is drawn, and the page says so
-SECOND_NS = 1_000_000_000
+CARRIERS = {
+    "virtual": "virtual time",
+    "relay": "real programs and sockets, links relayed",
+    "packets": "real programs, links as networks of packets",
+}
+"""What carried bytes, in words."""
+LOOKED_FOR = ("due", "delivered", "lost", "doubled")
+"""Of `COLUMNS`, what is shown even where it is 0 all over."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,169 +33,224 @@ class Card:
     words: str
 
 
-def page(result: Result, story: Story, cards: Sequence[Card] = (), facts: Sequence[tuple[str, str]] = ()) -> str:
-    """The whole file. `facts` are lines of a last table, such as what the programs under test used."""
-    colours = {way: index % COLOURS for index, way in enumerate(result.latency)}
+def page(result: Result, story: Story, cards: Sequence[Card] = ()) -> str:
+    """The whole file."""
+    plots = Plots(result, story)
     sections = [
-        _latency_over_time(result, story, colours),
-        _latency_by_way(result, colours),
-        _bytes_over_time(result, story),
-        _economy(result),
+        _expectations(result.judgements),
+        _latency_over_time(plots),
+        _fortunes(plots),
+        _waiting(plots, result.run),
+        _latency_by_way(plots),
+        _energy(plots, result),
         _books(result),
+        _economy(plots),
         _latency_table(result),
-        _facts(facts),
+        _besides(result),
+        _programs(result),
     ]
     texts = resources.files(__package__)
-    devices = ", ".join(f"{count} {kind}" for kind, count in result.devices.items())
     return Template((texts / "page.html").read_text()).substitute(
-        title=escape(result.scenario),
-        about=escape(result.about),
-        mood="" if result.accounts.is_clean else "bad",
+        title=escape(result.run.scenario),
+        about=escape(result.run.about),
+        mood="" if result.is_well else "bad",
         verdict=escape(result.verdict),
         style=(texts / "page.css").read_text(),
+        chips="".join(f"<span>{escape(chip)}</span>" for chip in _chips(result)),
         cards="".join(
             f'<div class="card"><b>{escape(c.figure)}</b><span>{escape(c.words)}</span></div>' for c in cards
         ),
         sections="\n".join(filter(None, sections)),
-        footer=escape(
-            f"{sum(result.devices.values())} devices ({devices}), {result.seconds:.1f} s, seed {result.seed}, "
-            f"run {result.run}. Latency is from the publisher's call to the subscriber's callback, on one clock. "
-            f"Bytes over a link are the payload of TCP and UDP. The fleet's own lag: p50 {result.lag.p50_ms:.1f}, "
-            f"p99 {result.lag.p99_ms:.1f}, at most {result.lag.max_ms:.1f} ms."
-        ),
+        footer=escape(_footer(result)),
     )
+
+
+def _chips(result: Result) -> list[str]:
+    """What kind of run it was."""
+    run = result.run
+    chips = [CARRIERS.get(run.carrier, run.carrier)]
+    chips.append(f"{duration(run.seconds)} in {duration(run.took_s)}" if run.virtual else duration(run.seconds))
+    if run.compress != 1:
+        chips.append(f"schedule compressed by {run.compress:.4g}")
+    chips.append(f"{sum(result.devices.values()):,} devices")
+    if run.bulk:
+        chips.append(f"{run.bulk:,} of them in bulk, from the load generator")
+    return [*chips, f"seed {run.seed}"]
+
+
+def _footer(result: Result) -> str:
+    run = result.run
+    devices = ", ".join(f"{count:,} {kind}" for kind, count in result.devices.items())
+    lag = f"p50 {result.lag.p50_ms:.1f}, p99 {result.lag.p99_ms:.1f}, at most {result.lag.max_ms:.1f} ms"
+    clock = "Time is virtual: nothing in it is late, and programs take none of it." if run.virtual else ""
+    clock = clock or f"The fleet's own lag: {lag}."
+    bulk = " Devices in bulk have no full client each: the load generator speaks for them." if run.bulk else ""
+    squeezed = f" All durations of the scenario's file were divided by {run.compress:.6g}, those of links were not."
+    return (
+        f"{devices}. Run {run.run}. {clock}{bulk}{squeezed if run.compress != 1 else ''} "
+        "Latency is from the publisher's call to the subscriber's callback, on one clock. "
+        "Bytes over a link are those of whole packets."
+    )
+
+
+# ---- Sections
 
 
 def _section(title: str, words: str, *parts: str) -> str:
     return f"<section><h2>{escape(title)}</h2><p>{escape(words)}</p>{''.join(parts)}</section>"
 
 
-def _legend(entries: Iterable[tuple[str, int]]) -> str:
+def _legend(entries: Legend) -> str:
     items = "".join(
         f'<span><i style="background:var(--c{colour})"></i>{escape(name)}</span>' for name, colour in entries
     )
     return f'<div class="legend">{items}</div>'
 
 
-# ---- Plots
-
-
-def _latency_over_time(result: Result, story: Story, colours: dict[str, int]) -> str:
-    points: dict[str, list[Point]] = {}
-    thinned = False
-    for way, samples in story.latencies.items():
-        every = max(1, len(samples) // MAX_DOTS)
-        thinned |= every > 1
-        points[way] = [(_second(story, at), max(took / MS_NS, 0.1)) for at, took in samples[::every]]
-    everything = [took for way in points.values() for _, took in way]
-    if not everything:
+def _expectations(judgements: Sequence[Judgement]) -> str:
+    rows = []
+    for each in judgements:
+        value = "nothing to measure" if each.value is None else f"{each.value:,.4g}"
+        waits = f"<small>for {escape(each.waits_for)}</small>" if each.waits_for else ""
+        state = f'<td><span class="state {each.state}">{each.state}</span>{waits}</td>'
+        rows.append(f'<tr>{state}<td class="text">{escape(each.expectation)}</td><td>{escape(value)}</td></tr>')
+    if not rows:
         return ""
-    highest = max(1000.0, max(everything) * 1.3)
-    plot = Plot((0, _second(story, story.ended_ns)), (0.1, highest), "seconds", "latency in ms", log_y=True)
-    _shade_cuts(plot, story)
-    for way, dots in points.items():
-        plot.dots(dots, colours[way])
-    words = "Each dot is a message that a device got, by the way it took."
-    if thinned:
-        words += f" Of ways with more than {MAX_DOTS} messages, some are left out here, none in the figures."
-    return _section("Every push, when it was sent and how long it took", words, _legend(colours.items()), plot.svg())
+    words = "What the scenario promises. What waits for work to come is measured, and not counted as met."
+    return _section("Expectations", words, _table(("", "what", "it was"), rows, texts=2))
 
 
-def _latency_by_way(result: Result, colours: dict[str, int]) -> str:
-    rows = [_span(way, latency, colours[way]) for way, latency in result.latency.items() if latency.count]
-    rows += [_span(f"value asked for, {way}", latency, 5) for way, latency in result.answers.items() if latency.count]
-    words = "While all links carried, to subscribers that were awake. In a cut is apart, in the table below."
-    return _section("Latency by way", words, spans(rows, "ms", ("p50", "p95", "p99")))
-
-
-def _span(name: str, latency: Latency, colour: int) -> Span:
-    return Span(name, (latency.p50_ms, latency.p95_ms, latency.p99_ms), colour)
-
-
-def _bytes_over_time(result: Result, story: Story) -> str:
-    looks = [look for look in story.looks if look.at_ns >= story.began_ns]
-    if len(looks) < 2 or not result.links:
+def _latency_over_time(plots: Plots) -> str:
+    legend, plot = plots.latency_over_time()
+    if not plot:
         return ""
-    lines = {link: _rates(story, looks, link) for link in result.links}
-    highest = max((rate for line in lines.values() for _, rate in line), default=1.0) or 1.0
-    plot = Plot(
-        (0, _second(story, story.ended_ns)), (0, highest * 1.1), "seconds", "KiB/s, both directions", height=220
-    )
-    _shade_cuts(plot, story)
-    for colour, line in enumerate(lines.values()):
-        plot.line(line, colour % COLOURS)
-    legend = _legend((link, index % COLOURS) for index, link in enumerate(lines))
-    return _section(
-        "What the links carried", "A cut link carries nothing, and afterwards what waited.", legend, plot.svg()
-    )
+    words = "Each dot is a message that a device got while it was awake, by the way it took."
+    if plots.is_thinned:
+        words += " Where there are many, only some are drawn, the slowest among them; none is left out of the figures."
+    return _section("Every push, when it was sent and how long it took", words, _legend(legend), plot)
 
 
-def _rates(story: Story, looks: Sequence[Look], link: str) -> list[Point]:
-    rates: list[Point] = []
-    for before, look in pairwise(looks):
-        if link in before.links and link in look.links:
-            moved = look.links[link].total_bytes - before.links[link].total_bytes
-            seconds = (look.at_ns - before.at_ns) / SECOND_NS
-            rates.append((_second(story, look.at_ns), moved / 1024 / seconds))
-    return rates
+def _fortunes(plots: Plots) -> str:
+    drawn = plots.fortunes()
+    happened = plots.trouble_words()
+    words = "What each link carried, both directions."
+    if happened:
+        words += f" In colour: {', '.join(happened)}."
+    return _section("Links, and what went wrong", words, drawn) if drawn else ""
 
 
-def _economy(result: Result) -> str:
-    if not result.economy:
+def _waiting(plots: Plots, run: Run) -> str:
+    legend, plot = plots.waiting()
+    words = "Messages that were due to somebody and not there yet, for whatever reason: on their way, or for a sleeper."
+    words += " And those that waited at nodes." if run.virtual else " What waits inside a program, nobody sees."
+    return _section("What waited", words, _legend(legend), plot) if plot else ""
+
+
+def _latency_by_way(plots: Plots) -> str:
+    plot = plots.latency_by_way_and_class()
+    words = "While all links carried, to subscribers that were awake. What met a cut is apart, in the figures below."
+    return _section("Latency by way and by class", words, plot) if plot else ""
+
+
+def _energy(plots: Plots, result: Result) -> str:
+    legend, plot = plots.energy()
+    if not plot:
         return ""
-    groups = [
-        (way, [("over the link", e.link_bytes / 1024, 0), ("delivered to devices", e.delivered_bytes / 1024, 1)])
-        for way, e in result.economy.items()
+    rows = [
+        f"<tr>{_text(name)}{_text(f'{each.radio}, {each.basis}')}<td>{each.devices:,}</td>"
+        f"<td>{_figure(sum(each.microcoulombs.values()) / 1000)}</td><td>{_figure(each.joules)}</td>"
+        f"<td>{battery_words(each.battery_days) if each.battery_days else '·'}</td></tr>"
+        for name, each in result.energy.items()
     ]
-    words = "Payload of TCP and UDP over the links, against topics and payloads that devices received."
-    return _section("Bytes over the link against bytes delivered", words, bars(groups, "KiB"))
+    words = "What the radio of a device spends its charge on: modelled from what was sent and received and when."
+    head = ("population", "radio", "devices", "mC per device", "J per device", "battery, at worst")
+    return _section("Energy, modelled", words, _legend(legend), plot, _table(head, rows, texts=2))
 
 
-def _shade_cuts(plot: Plot, story: Story) -> None:
-    for cut in story.cuts:
-        plot.shade(_second(story, cut.start_ns), _second(story, cut.end_ns), f"{cut.link} cut")
-
-
-def _second(story: Story, at_ns: int) -> float:
-    return max(0.0, (at_ns - story.began_ns) / SECOND_NS)
+def _economy(plots: Plots) -> str:
+    words = "Whole packets over the links, against topics and payloads that devices received."
+    plot = plots.economy()
+    return _section("Bytes over links against bytes delivered", words, plot) if plot else ""
 
 
 # ---- Tables
 
 
 def _books(result: Result) -> str:
+    accounts = result.accounts
+    words = "A message counts once for each device that it was due to. Late and after sleep are among the delivered."
+    parts = [_books_table("way", {**accounts.ways, "all": accounts.total}), _books_table("class", accounts.classes)]
+    if accounts.reasons:
+        rows = [f"<tr>{_text(reason)}<td>{count:,}</td></tr>" for reason, count in accounts.reasons.items()]
+        parts.append(_table(("why not delivered", "messages"), rows))
+    parts += [f'<p class="bad">{escape(fault)}</p>' for fault in accounts.faults]
+    return _section("What became of every message", words, *parts)
+
+
+def _books_table(first: str, books: Mapping[str, Books]) -> str:
+    """Without the columns in which there is nothing, but those that everybody looks for."""
+    names = [
+        name
+        for name, figure in COLUMNS.items()
+        if name in LOOKED_FOR or any(getattr(each, figure) for each in books.values())
+    ]
     rows = []
-    for way, books in [*result.accounts.ways.items(), ("all", result.accounts.total)]:
-        cells = "".join(_cell(getattr(books, name), is_bad=name in ("lost", "doubled")) for name in COLUMNS.values())
-        rows.append(f'<tr class="{"all" if way == "all" else ""}"><td>{escape(way)}</td>{cells}</tr>')
-    words = "A message counts once for each device that it was due to. Replaced: a newer state of its topic arrived."
-    faults = "".join(f"<p>{escape(fault)}</p>" for fault in result.accounts.faults)
-    return _section("What became of every message", words, _table(("way", *COLUMNS), rows), faults)
+    for row, each in books.items():
+        cells = (_cell(getattr(each, COLUMNS[name]), is_bad=name in ("lost", "doubled")) for name in names)
+        rows.append(f"<tr{' class=all' if row == 'all' else ''}>{_text(row)}{''.join(cells)}</tr>")
+    return _table((first, *names), rows)
 
 
 def _cell(count: int, is_bad: bool) -> str:
-    return f'<td class="bad">{count}</td>' if count and is_bad else f"<td>{count or '·'}</td>"
+    return f'<td class="bad">{count:,}</td>' if count and is_bad else f"<td>{f'{count:,}' if count else '·'}</td>"
 
 
 def _latency_table(result: Result) -> str:
-    lines = [*result.latency.items()]
+    lines: list[tuple[str, Latency]] = [*result.latency.items(), *result.classes.items()]
     lines += [(f"{way}, met a cut", latency) for way, latency in result.in_a_cut.items()]
     lines += [(f"value asked for, {way}", latency) for way, latency in result.answers.items()]
     lines.append(("order until confirmed", result.round_trips))
     rows = []
     for what, latency in lines:
         figures = (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
-        cells = "".join(f"<td>{figure:.1f}</td>" for figure in figures)
+        cells = "".join(f"<td>{_figure(figure)}</td>" for figure in figures)
         if latency.count:
-            rows.append(f"<tr><td>{escape(what)}</td><td>{latency.count}</td>{cells}</tr>")
+            rows.append(f"<tr>{_text(what)}<td>{latency.count:,}</td>{cells}</tr>")
     words = "Milliseconds. What met a cut link, or the second after it, is counted apart."
     return _section("Latency in figures", words, _table(("what", "count", "p50", "p95", "p99", "max"), rows))
 
 
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
-    rows = [f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts]
-    return _section("The programs", "What they used, from /proc.", _table(("", ""), rows)) if rows else ""
+def _besides(result: Result) -> str:
+    """What was done, and what happened that is no message."""
+    lines: list[tuple[str, int]] = [(WORDS[what], n) for what, n in result.incidents.items() if what in WORDS]
+    lines += [(f"installed firmware {version}", count) for version, count in result.installed.items()]
+    lines += [(what, count) for what, count in result.notes.items()]
+    if result.answers_without_value:
+        lines.append(("values asked for that were not there", result.answers_without_value))
+    rows = [f"<tr>{_text(what)}<td>{count:,}</td></tr>" for what, count in lines]
+    words = "What was done to nodes, links and devices, and what happened that is no message."
+    return _section("Besides", words, _table(("what", "times"), rows)) if rows else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    return f"<table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{''.join(rows)}</table>"
+def _programs(result: Result) -> str:
+    rows = [f"<tr>{_text(n)}<td>{cpu_s:.1f}</td><td>{mib:.0f}</td></tr>" for n, (cpu_s, mib) in result.usage.items()]
+    head = ("node", "CPU in s", "MiB resident")
+    return _section("The programs", "What each used, from /proc.", _table(head, rows)) if rows else ""
+
+
+def _figure(value: float) -> str:
+    """With as many digits as somebody reads."""
+    return f"{value:,.1f}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _text(words: str) -> str:
+    return f'<td class="text">{escape(words)}</td>'
+
+
+def _table(head: Iterable[str], rows: Sequence[str], texts: int = 1) -> str:
+    """`texts`: so many columns at the left are words."""
+    cells = (
+        f'<th class="text">{escape(name)}</th>' if index < texts else f"<th>{escape(name)}</th>"
+        for index, name in enumerate(head)
+    )
+    return f"<table><tr>{''.join(cells)}</tr>{''.join(rows)}</table>"

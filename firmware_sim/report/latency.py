@@ -1,5 +1,6 @@
 """How long messages took: percentiles, with what met a cut link kept apart from what did not."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -32,9 +33,24 @@ def summarise(times_ns: Iterable[int]) -> Latency:
 
 def split(samples: Iterable[Sample], windows: Sequence[Window]) -> tuple[list[Sample], list[Sample]]:
     """Samples (sent at, took; ns) that met none of the windows, and those that met one or its recovery."""
+    starts, ends = _apart(windows)
     calm: list[Sample] = []
     disturbed: list[Sample] = []
-    for at_ns, took_ns in samples:
-        met = any(at_ns <= end + RECOVERY_NS and at_ns + took_ns >= start for start, end in windows)
-        (disturbed if met else calm).append((at_ns, took_ns))
+    for sample in samples:
+        at_ns, took_ns = sample
+        last = bisect_right(starts, at_ns + took_ns) - 1  # the last window that began before it was there
+        (disturbed if last >= 0 and ends[last] >= at_ns else calm).append(sample)
     return calm, disturbed
+
+
+def _apart(windows: Sequence[Window]) -> tuple[list[int], list[int]]:
+    """Beginnings and ends of the windows with their recoveries, those that overlap made one, in order."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for start_ns, end_ns in sorted(windows):
+        if ends and start_ns <= ends[-1]:
+            ends[-1] = max(ends[-1], end_ns + RECOVERY_NS)
+        else:
+            starts.append(start_ns)
+            ends.append(end_ns + RECOVERY_NS)
+    return starts, ends

@@ -5,9 +5,11 @@ decided when a message is sent, from the subscriptions confirmed by then, and wh
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from oriole.settlements import digest_of
 from oriole.wire.topics import matches
 
 
@@ -39,6 +41,17 @@ class Identity(Protocol):
     def at_ns(self) -> int: ...
 
 
+CLOSED = -1
+"""The ticket of what is said after the end."""
+
+
+class Witness(Protocol):
+    """Who is told of everything as it happens; `firmware_sim.fleet.trace.Trace` is one."""
+
+    def sent(self, name: str, topic: str, number: int, now_ns: int) -> None: ...
+    def received(self, name: str, publisher: str, topic: str, number: int, now_ns: int) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Listener:
     """A subscription that the other side confirmed. `latest_only`: it promises the newest state, not every message."""
@@ -48,11 +61,13 @@ class Listener:
     qos: int
     way: str
     latest_only: bool
+    since_ns: int = 0
+    """When it was first confirmed."""
 
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A message as its publisher sent it; `size` is topic and payload in bytes."""
+    """A message as its publisher sent it. `of` is its class: order, state, reading, alarm, news, firmware, about."""
 
     publisher: str
     topic: str
@@ -60,13 +75,36 @@ class Message:
     at_ns: int
     qos: int
     is_state: bool
-    is_order: bool
-    size: int
+    of: str
+    payload: bytes
     way: str
+    lifetime_s: int = 0
     accepted_ns: int | None = None
     refused: str = ""
+    unanswered: str = ""
     was_resent: bool = False
-    due: tuple[Listener, ...] = ()
+    due: Mapping[str, Listener] = field(default_factory=dict)
+    """Whom it was due to, by name. Shared between messages: not to be changed."""
+
+    @property
+    def size(self) -> int:
+        """Topic and payload in bytes."""
+        return len(self.topic.encode()) + len(self.payload)
+
+    @property
+    def digest(self) -> str:
+        """What nodes call its payload in their settlements (docs/settlements.md)."""
+        return digest_of(self.payload)
+
+
+@dataclass(slots=True)
+class Gap:
+    """A time in which the other side knew nothing of a device's subscriptions: its session had been lost."""
+
+    from_ns: int
+    """Since when: the last time that they were known to be there."""
+    until_ns: int | None = None
+    """When all of them were confirmed again; None: not yet."""
 
 
 @dataclass(slots=True)
@@ -98,8 +136,12 @@ class Way:
 class Ledger:
     """Tickets are positions in `messages`. Times are ns of one monotonic clock."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, witness: Witness | None = None) -> None:
         self.run = run
+        self.awaited = 0
+        """Pairs of message and subscriber that are due, and neither received nor refused so far."""
+        self._witness = witness
+        self._is_closed = False
         self.messages: list[Message] = []
         self.copies: dict[tuple[str, int], Copies] = {}
         self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
@@ -111,38 +153,107 @@ class Ledger:
         self.answers: list[tuple[str, int, int, bool]] = []
         self.notes: Counter[str] = Counter()
         self.last_notes: dict[str, str] = {}
-        self._listeners: list[Listener] = []
-        self._routes: dict[str, tuple[Listener, ...]] = {}
+        self.installed: Counter[str] = Counter()
+        """Devices by the firmware that they installed."""
+        self.gaps: defaultdict[str, list[Gap]] = defaultdict(list)
+        """By device."""
+        self.ends: defaultdict[str, list[int]] = defaultdict(list)
+        """When each device's connections ended, in ns."""
+        self.failures: defaultdict[str, list[int]] = defaultdict(list)
+        """Those of them that the device did not end itself."""
+        self._listeners: defaultdict[str, dict[str, Listener]] = defaultdict(dict)  # by device, by filter
+        self._exact: defaultdict[str, list[Listener]] = defaultdict(list)  # by the one topic that they match
+        self._wild: list[Listener] = []
+        self._unconfirmed: dict[str, int] = {}
+        self._routes: dict[str, dict[str, Listener]] = {}
         self._tickets: dict[tuple[str, str, int], int] = {}
         self._newest: dict[tuple[str, str, str], int] = {}
 
+    def close(self) -> None:
+        """The run is over: what devices say and hear while everything is switched off is no part of it."""
+        self._is_closed = True
+
     # ---- Sending
 
-    def listens(self, name: str, topic_filter: str, qos: int, way: str, latest_only: bool) -> None:
+    def listens(self, name: str, topic_filter: str, qos: int, way: str, latest_only: bool, now_ns: int) -> None:
         """From now on, what matches is due to `name`."""
-        self._listeners.append(Listener(name, topic_filter, qos, way, latest_only))
-        self._routes.clear()
+        if topic_filter not in self._listeners[name]:
+            listener = Listener(name, topic_filter, qos, way, latest_only, now_ns)
+            self._listeners[name][topic_filter] = listener
+            if "+" in topic_filter or "#" in topic_filter:
+                self._wild.append(listener)
+                self._routes.clear()
+            else:
+                self._exact[topic_filter].append(listener)
+                self._routes.pop(topic_filter, None)
+        if name in self._unconfirmed:
+            self._unconfirmed[name] -= 1
+            if self._unconfirmed[name] == 0:
+                del self._unconfirmed[name]
+                self.gaps[name][-1].until_ns = now_ns
+
+    def forgotten(self, name: str, now_ns: int) -> None:
+        """The other side knows nothing of `name`, which subscribes anew: what comes meanwhile may pass it by."""
+        if known := len(self._listeners[name]):
+            since_ns = self.ends[name][-1] if self.ends[name] else now_ns
+            if name not in self._unconfirmed:
+                self.gaps[name].append(Gap(since_ns))
+            self._unconfirmed[name] = known
+
+    def left(self, name: str, now_ns: int) -> None:
+        """The connection of `name` ended with its own doing, or with its power."""
+        self.ends[name].append(now_ns)
+
+    def disconnected(self, name: str, reason: str, now_ns: int) -> None:
+        """The connection of `name` ended, as it noticed now."""
+        self.left(name, now_ns)
+        self.failures[name].append(now_ns)
+        self.note("disconnected", f"{name}: {reason}")
+
+    def updated(self, name: str, version: str, now_ns: int) -> None:
+        """`name` runs new firmware."""
+        self.installed[version] += 1
 
     def sent(self, message: Message) -> int:
         """Write a message down before it leaves; returns its ticket."""
+        if self._is_closed:
+            return CLOSED
         message.due = self._due(message.topic)
         ticket = len(self.messages)
         self.messages.append(message)
         self._tickets[message.publisher, message.topic, message.number] = ticket
-        for listener in message.due:
+        for listener in message.due.values():
             self.ways[message.way, listener.way].due += 1
+        self.awaited += len(message.due)
+        if self._witness is not None:
+            self._witness.sent(message.publisher, message.topic, message.number, message.at_ns)
         return ticket
 
     def accepted(self, ticket: int, now_ns: int) -> None:
         """The publisher holds an acknowledgement."""
+        if self._is_closed:
+            return
         self.messages[ticket].accepted_ns = now_ns
 
     def refused(self, ticket: int, reason: str) -> None:
         """The publisher was told no: it is nobody's loss."""
-        self.messages[ticket].refused = reason
+        if self._is_closed:
+            return
+        message = self.messages[ticket]
+        if not message.refused:
+            message.refused = reason
+            self.awaited -= sum((name, ticket) not in self.copies for name in message.due)
+
+    def unanswered(self, ticket: int, reason: str) -> None:
+        """Nobody knows whether the other side has it."""
+        if self._is_closed:
+            return
+        self.messages[ticket].unanswered = reason
 
     def resent(self, tickets: list[int]) -> None:
         """The publisher sent these again, marked DUP."""
+        if self._is_closed:
+            return
         for ticket in tickets:
             self.messages[ticket].was_resent = True
 
@@ -152,6 +263,8 @@ class Ledger:
         self, name: str, way: str, delivery: Received, stamp: Identity | None, now_ns: int, was_away: bool
     ) -> None:
         """`name` got a message. `was_away`: it was asleep or offline when the message was sent."""
+        if self._is_closed:
+            return
         self.received_total += 1
         ticket = None
         if stamp is not None and stamp.run == self.run:
@@ -160,24 +273,27 @@ class Ledger:
             self.foreign += 1
             return
         message = self.messages[ticket]
+        if self._witness is not None:
+            self._witness.received(name, message.publisher, message.topic, message.number, now_ns)
         self.delivered_bytes[way] += message.size
         copies = self.copies.get((name, ticket))
         if copies is None:
             self._first(name, way, ticket, now_ns, was_away, delivery.stored)
         elif delivery.repeat or (message.was_resent and message.qos == 1):
             copies.repeated += 1
-        elif delivery.stored or any(listener.latest_only for listener in message.due if listener.name == name):
+        elif delivery.stored or (name in message.due and message.due[name].latest_only):
             copies.stored += 1
         else:
             copies.doubled += 1
 
     def _first(self, name: str, way: str, ticket: int, now_ns: int, was_away: bool, stored: bool) -> None:
         message = self.messages[ticket]
-        is_due = any(listener.name == name for listener in message.due)
+        is_due = name in message.due
         self.copies[name, ticket] = Copies(way, now_ns, was_away, is_due)
         counts = self.ways[message.way, way]
         if is_due:
             counts.first += 1
+            self.awaited -= not message.refused
             if not was_away:
                 counts.samples.append((message.at_ns, now_ns - message.at_ns))
         path = (name, message.publisher, message.topic)
@@ -201,14 +317,14 @@ class Ledger:
         self.notes[what] += 1
         self.last_notes[what] = detail
 
-    def _due(self, topic: str) -> tuple[Listener, ...]:
+    def _due(self, topic: str) -> dict[str, Listener]:
         """Who listens to `topic`, each once, with the highest QoS that it asked for. [MQTT-3.3.4-2]"""
         if topic not in self._routes:
             best: dict[str, Listener] = {}
-            for listener in self._listeners:
-                if matches(listener.topic_filter, topic):
-                    known = best.setdefault(listener.name, listener)
-                    if listener.qos > known.qos:
-                        best[listener.name] = listener
-            self._routes[topic] = tuple(best.values())
+            wild = (listener for listener in self._wild if matches(listener.topic_filter, topic))
+            for listener in (*self._exact.get(topic, ()), *wild):
+                known = best.setdefault(listener.name, listener)
+                if listener.qos > known.qos:
+                    best[listener.name] = listener
+            self._routes[topic] = best
         return self._routes[topic]

@@ -1,7 +1,7 @@
 """What a run comes to, as one value: printed, drawn and written as JSON from here."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -10,8 +10,11 @@ from firmware_sim.links.link import Counters
 from .accounts import Accounts, way_name
 from .latency import Latency, Window, split, summarise
 from .ledger import Ledger
+from .measures import Judgement, State, round_trips, tally
 
 MAX_FAIR_LAG_MS = 20.0
+FORMAT = 2
+"""Of the JSON: grows when a field changes its meaning."""
 
 
 class Economy(msgspec.Struct, frozen=True):
@@ -26,19 +29,54 @@ class Economy(msgspec.Struct, frozen=True):
         return self.link_bytes / self.delivered_bytes if self.delivered_bytes else 0.0
 
 
-class Result(msgspec.Struct):
-    """The figures of one run. Ways are named `publisher's connection → subscriber's connection`."""
+class Spending(msgspec.Struct, frozen=True):
+    """What the radios of one population spent, modelled: the mean of its devices over the run."""
+
+    radio: str
+    basis: str
+    """What the figures are: modelled, or not counted."""
+    devices: int
+    microcoulombs: dict[str, float]
+    """By cause."""
+    joules: float
+    battery_days: float
+    """How long the battery of the thirstiest lasts at this rate; 0 without a battery."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Which run it was."""
 
     scenario: str
     about: str
     seed: int
     run: str
+    virtual: bool
+    carrier: str
+    """`virtual`, `relay` or `packets`."""
+    compress: float
+    """By how much the file's schedule was compressed."""
     seconds: float
+    """How long the devices acted, on the run's own clock."""
+    took_s: float
+    """How long all of it took, on the wall's."""
+    bulk: int = 0
+    """Devices that the load generator carried, without a full client each."""
+
+
+class Result(msgspec.Struct):
+    """The figures of one run. Ways are named `publisher's connection → subscriber's connection`."""
+
+    format: int
+    run: Run
     devices: dict[str, int]
     """How many of each kind."""
     accounts: Accounts
+    judgements: list[Judgement]
+    """The scenario's expectations."""
     latency: dict[str, Latency]
     """By way: messages to subscribers that were awake, while every link carried."""
+    classes: dict[str, Latency]
+    """By class of message: the same."""
     in_a_cut: dict[str, Latency]
     """By way: the same for messages that met a cut link or its recovery."""
     answers: dict[str, Latency]
@@ -49,10 +87,18 @@ class Result(msgspec.Struct):
     links: dict[str, Counters]
     economy: dict[str, Economy]
     """By connection."""
+    energy: dict[str, Spending]
+    """By population, modelled."""
     lag: Latency
     """How late the fleet's own planned actions began."""
+    incidents: dict[str, int]
+    """What was done to nodes, links and devices, counted."""
+    installed: dict[str, int]
+    """Devices by the firmware that they installed."""
     notes: dict[str, int]
     """Events that are no messages, counted: connections and their ends, requests without an answer."""
+    usage: dict[str, list[float]]
+    """Of each node's program: seconds of CPU, MiB resident."""
 
     @property
     def is_lag_fair(self) -> bool:
@@ -60,33 +106,54 @@ class Result(msgspec.Struct):
         return self.lag.p99_ms <= MAX_FAIR_LAG_MS
 
     @property
+    def is_well(self) -> bool:
+        """Everything is accounted for, nothing was doubled, and no expectation was missed."""
+        return self.accounts.is_clean and not tally(self.judgements)[State.MISSED]
+
+    @property
     def verdict(self) -> str:
-        """Two lines: what became of the messages, and whether the clock can be believed."""
+        """Two lines: what became of the messages; what of the expectations, and whether the clock can be believed."""
+        return f"{self._of_messages()}\n{self._of_expectations()}"
+
+    def _of_messages(self) -> str:
         total = self.accounts.total
-        books = f"{total.due} messages due: {total.delivered} delivered, {total.replaced} replaced by a newer state, "
-        books += f"{total.refused} refused, {total.lost} lost, {total.doubled} doubled, {total.repeated} repeats"
-        if total.lost_qos0:
-            books += f", {total.lost_qos0} lost QoS 0"
-        if not self.accounts.adds_up:
-            books += "; THE BOOKS DO NOT ADD UP"
+        ends = ("delivered", "replaced", "expired", "dropped", "refused", "queued", "lost_qos0", "lost", "doubled")
+        shown = [
+            f"{getattr(total, name)} {name.replace('_qos0', ' QoS 0')}"
+            for name in ends
+            if getattr(total, name) or name in ("delivered", "lost", "doubled")
+        ]
+        adds_up = "" if self.accounts.adds_up else "; THE BOOKS DO NOT ADD UP"
+        return f"{total.due} messages due: {', '.join(shown)}{adds_up}"
+
+    def _of_expectations(self) -> str:
+        counts = tally(self.judgements)
+        parts = [f"{counts[state]} {state.value}" for state in State if counts[state]]
+        expectations = f"expectations: {', '.join(parts)}" if parts else "no expectations"
+        if self.run.virtual:
+            return f"{expectations}; virtual time, {self.run.seconds:.0f} s in {self.run.took_s:.1f} s"
         lag = f"the fleet's own lag was {self.lag.p99_ms:.1f} ms at p99"
-        return f"{books}\n{lag}{'' if self.is_lag_fair else ': too slow to blame anybody else for the latencies'}"
+        return (
+            f"{expectations}; {lag}{'' if self.is_lag_fair else ': too slow to blame anybody else for the latencies'}"
+        )
 
 
 def make_result(
     *,
-    scenario: tuple[str, str],
-    seed: int,
-    seconds: float,
+    run: Run,
     kinds: Sequence[str],
     ledger: Ledger,
     accounts: Accounts,
+    judgements: list[Judgement],
     windows: Sequence[Window],
     links: dict[str, Counters],
-    carriers: dict[str, list[str]],
+    economy: dict[str, Economy],
+    energy: dict[str, Spending],
     lag: Latency,
+    incidents: dict[str, int],
+    usage: Mapping[str, list[float]],
 ) -> Result:
-    """Sum up a run that is over. `carriers`: the links that lie between each kind of connection and the centre."""
+    """Sum up a run that is over."""
     calm, met_cut = {}, {}
     for key, way in sorted(ledger.ways.items()):
         undisturbed, disturbed = split(way.samples, windows)
@@ -96,25 +163,33 @@ def make_result(
     for way_, _, took_ns, found in ledger.answers:
         if found:
             answers[way_].append(took_ns)
-    sent_ns = {(message.publisher, message.topic, message.number): message.at_ns for message in ledger.messages}
     return Result(
-        scenario=scenario[0],
-        about=scenario[1],
-        seed=seed,
-        run=ledger.run,
-        seconds=seconds,
+        format=FORMAT,
+        run=run,
         devices=dict(Counter(kinds)),
         accounts=accounts,
+        judgements=judgements,
         latency=calm,
+        classes=_by_class(ledger, windows),
         in_a_cut={way_: latency for way_, latency in met_cut.items() if latency.count},
         answers={way_: summarise(times) for way_, times in answers.items()},
         answers_without_value=sum(not found for _, _, _, found in ledger.answers),
-        round_trips=summarise(at_ns - sent_ns[order] for order, at_ns in ledger.confirmed_ns.items()),
+        round_trips=round_trips(ledger),
         links=links,
-        economy={
-            way_: Economy(sum(links[link].total_bytes for link in its if link in links), ledger.delivered_bytes[way_])
-            for way_, its in carriers.items()
-        },
+        economy=economy,
+        energy=energy,
         lag=lag,
+        incidents=incidents,
+        installed=dict(ledger.installed),
         notes=dict(ledger.notes),
+        usage=dict(usage),
     )
+
+
+def _by_class(ledger: Ledger, windows: Sequence[Window]) -> dict[str, Latency]:
+    samples: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for (_, ticket), copies in ledger.copies.items():
+        message = ledger.messages[ticket]
+        if copies.is_due and not copies.was_away:
+            samples[message.of].append((message.at_ns, copies.first_ns - message.at_ns))
+    return {of: summarise(took for _, took in split(each, windows)[0]) for of, each in sorted(samples.items())}

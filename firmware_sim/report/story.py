@@ -1,6 +1,6 @@
 """What happened when: the raw material of the plots. Times are ns of the ledger's clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from firmware_sim.links.link import Counters
 
@@ -9,11 +9,18 @@ from .latency import Sample
 
 @dataclass(slots=True, frozen=True)
 class Look:
-    """A look at the running totals. `delivered_bytes`: topic and payload that devices received, by their connection."""
+    """A look at the running totals, and at what waits now.
+
+    `delivered_bytes`: topic and payload that devices received, by their connection. `queued`: messages that wait, by
+    node; where nodes are programs, nobody can look into them.
+    """
 
     at_ns: int
     links: dict[str, Counters]
     delivered_bytes: dict[str, int]
+    queued: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
+    """Messages that were due to somebody and had not arrived by then."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,6 +33,15 @@ class Cut:
 
 
 @dataclass(slots=True, frozen=True)
+class Incident:
+    """Something else that went wrong: who was killed, stood still, lost its power."""
+
+    at_ns: int
+    what: str
+    who: str
+
+
+@dataclass(slots=True, frozen=True)
 class Story:
     """A run from its first act to its end."""
 
@@ -35,3 +51,4 @@ class Story:
     cuts: list[Cut]
     latencies: dict[str, list[Sample]]
     """By way: when a message was sent, and how long it took."""
+    incidents: list[Incident] = field(default_factory=list)

@@ -27,8 +27,12 @@ ARROWS: dict[str, set[str]] = {
     "broker": SHELL,
     "edge_node": SHELL | {"broker"},
     "firmware_sim": HOUSE,
-    # The one exception: it may import every program.
-    "oriole.cli": HOUSE | {"broker", "edge_node", "firmware_sim"},
+    # The two exceptions: virtual time runs the engines in its own process, and the command finds every program.
+    "firmware_sim.virtual": SHELL | {"broker", "edge_node", "firmware_sim"},
+    "firmware_sim.fleet.program": HOUSE | {"firmware_sim", "firmware_sim.virtual"},
+    "firmware_sim.demo": HOUSE | {"firmware_sim", "firmware_sim.fleet.program"},
+    "firmware_sim.cli": HOUSE | {"firmware_sim", "firmware_sim.fleet.program", "firmware_sim.demo"},
+    "oriole.cli": HOUSE | {"broker", "edge_node", "firmware_sim", "firmware_sim.cli"},
     "oriole.__main__": {"oriole.cli"},
 }
 

@@ -24,7 +24,7 @@ class Scene:
 
     def send(self, at_ns: int = 0, qos: int = 1, state: bool = False, topic: str = TOPIC) -> int:
         self.number += 1
-        return self.ledger.sent(Message("lamp", topic, self.number, at_ns, qos, state, False, 10, "edge"))
+        return self.ledger.sent(Message("lamp-1", topic, self.number, at_ns, qos, state, "state", b"{}", "edge"))
 
     def arrive(
         self,
@@ -49,7 +49,7 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     ledger = Ledger("run")
-    ledger.listens("phone", "fleet/#", 1, "centre", latest_only=False)
+    ledger.listens("phone", "fleet/#", 1, "centre", latest_only=False, now_ns=0)
     return Scene(ledger)
 
 
@@ -63,13 +63,13 @@ def test_delivered_late_and_after_sleep(scene: Scene) -> None:
 
 
 def test_lost_by_the_lower_qos(scene: Scene) -> None:
-    scene.ledger.listens("careless", "fleet/home/#", 0, "centre", latest_only=False)
+    scene.ledger.listens("careless", "fleet/home/#", 0, "centre", latest_only=False, now_ns=0)
     scene.send(qos=2)
     scene.send(qos=0)
     accounts = scene.books()
     assert (accounts.total.lost, accounts.total.lost_qos0) == (1, 3)
     assert not accounts.is_clean
-    assert accounts.faults == ["lost: no. 1 of lamp on fleet/home/lamp/state, QoS 2, to phone"]
+    assert accounts.faults == ["lost: no. 1 of lamp-1 on fleet/home/lamp/state, QoS 2, to phone"]
 
 
 def test_qos_0_losses_alone_are_clean(scene: Scene) -> None:
@@ -118,7 +118,7 @@ def test_the_newest_state_cannot_be_replaced(scene: Scene) -> None:
 
 def test_an_observer_is_promised_states_only() -> None:
     scene = Scene(Ledger("run"))
-    scene.ledger.listens("thermostat", TOPIC, 1, "centre", latest_only=True)
+    scene.ledger.listens("thermostat", TOPIC, 1, "centre", latest_only=True, now_ns=0)
     scene.send(at_ns=1)
     newest = scene.send(at_ns=2)
     scene.arrive(newest, "thermostat")
@@ -138,7 +138,7 @@ def test_refused_is_nobodys_loss_unless_it_arrives(scene: Scene) -> None:
 
 def test_what_was_sent_before_the_subscription_is_not_due(scene: Scene) -> None:
     early = scene.send()
-    scene.ledger.listens("late comer", "fleet/#", 1, "edge", latest_only=False)
+    scene.ledger.listens("late comer", "fleet/#", 1, "edge", latest_only=False, now_ns=0)
     scene.arrive(early)
     scene.arrive(early, "late comer", stored=True)
     accounts = scene.books()
@@ -162,8 +162,8 @@ def test_order_per_publisher_and_topic(scene: Scene) -> None:
 
 def test_two_filters_of_one_subscriber_make_one_due(scene: Scene) -> None:
     for name, first, second in (("phone", 0, 0), ("watch", 0, 1), ("clock", 1, 0)):
-        scene.ledger.listens(name, TOPIC, first, "centre", latest_only=False)
-        scene.ledger.listens(name, "fleet/#", second, "centre", latest_only=False)
+        scene.ledger.listens(name, TOPIC, first, "centre", latest_only=False, now_ns=0)
+        scene.ledger.listens(name, "fleet/#", second, "centre", latest_only=False, now_ns=0)
     scene.send(qos=2)
     assert scene.books().total.lost == 3, "and the higher QoS counts"
 
@@ -182,8 +182,8 @@ FATES = st.lists(
 @given(FATES)
 def test_the_books_add_up_whatever_happens(fates: list[tuple[int, bool, list[str], bool]]) -> None:
     scene = Scene(Ledger("run"))
-    scene.ledger.listens("phone", "fleet/#", 2, "centre", latest_only=False)
-    scene.ledger.listens("watch", "fleet/home/+/state", 0, "edge", latest_only=True)
+    scene.ledger.listens("phone", "fleet/#", 2, "centre", latest_only=False, now_ns=0)
+    scene.ledger.listens("watch", "fleet/home/+/state", 0, "edge", latest_only=True, now_ns=0)
     copies = 0
     for at_ns, (qos, state, arrivals, refused) in enumerate(fates):
         ticket = scene.send(at_ns, qos, state)

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_sim.report.latency import Latency, split, summarise
+from firmware_sim.report.latency import RECOVERY_NS, Latency, split, summarise
 
 MS = 1_000_000
+TIMES = st.integers(0, 20_000 * MS)
 
 
 def test_percentiles_are_values_that_occurred() -> None:
@@ -32,3 +33,17 @@ def test_a_cut_claims_what_was_under_way_and_its_recovery() -> None:
     calm, disturbed = split([before, under_way, within, recovering, after], [window])
     assert calm == [before, after]
     assert disturbed == [under_way, within, recovering]
+
+
+@given(st.lists(st.tuples(TIMES, TIMES)), st.lists(st.tuples(TIMES, TIMES)))
+def test_a_sample_is_disturbed_if_any_window_meets_it(
+    samples: list[tuple[int, int]], cuts: list[tuple[int, int]]
+) -> None:
+    windows = [(start, start + length) for start, length in cuts]  # overlapping, and in any order
+
+    def met(at: int, took: int) -> bool:
+        return any(at <= end + RECOVERY_NS and at + took >= start for start, end in windows)
+
+    calm, disturbed = split(samples, windows)
+    assert calm == [each for each in samples if not met(*each)]
+    assert disturbed == [each for each in samples if met(*each)]

@@ -4,7 +4,7 @@ import aiocoap
 import aiocoap.error
 import pytest
 
-from firmware_sim.devices.coap import _words
+from firmware_sim.ports.coap import _words
 
 
 def network_error(cause: OSError | None) -> aiocoap.error.NetworkError:
@@ -20,7 +20,6 @@ def network_error(cause: OSError | None) -> aiocoap.error.NetworkError:
         (network_error(None), "the network failed"),
         (aiocoap.error.ConRetransmitsExceeded(), "no answer"),
         (TimeoutError(), "no answer"),
-        (aiocoap.error.ResolutionError("none"), "the host's name leads to no address"),
         (aiocoap.error.ObservationCancelled(), "the server ended the observation"),
         (aiocoap.error.MessageError(), "the peer refused the message (RST)"),
         (aiocoap.error.ResponseWrappingError(aiocoap.Message(code=aiocoap.FORBIDDEN)), "the answer is 4.03 Forbidden"),

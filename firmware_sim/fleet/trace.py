@@ -1,0 +1,120 @@
+"""A run as lines of JSON: what was planned, what links decided, what was sent and what arrived.
+
+    {"oriole_trace":1,"scenario":{...},"seed":1,"virtual":true}          first
+    {"at_ns":0,"plan":"lamp-1","do":"report"}                          a planned action, with `values` where it has some
+    {"at_ns":12,"link":"dsl","way":"up","fate":"lost","bytes":120}     a link's decision (in virtual time)
+    {"at_ns":15,"from":"lamp-1","topic":"fleet/home/lamp-1/state","number":3}
+    {"at_ns":19,"to":"phone-1","from":"lamp-1","topic":"...","number":3}
+
+Times count from the moment at which the devices began. In virtual time one file and one seed give one trace, byte for
+byte; on real sockets the planned lines are the same.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from firmware_sim.devices.stamp import Values
+from firmware_sim.scenario.file import Scenario
+from firmware_sim.scenario.plan import Action
+from firmware_sim.scenario.values import plain
+from oriole.typed_yaml import ConfigError, convert
+
+FORMAT = 1
+
+
+class Trace:
+    """Writes a trace. Without a file it writes nothing."""
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._file = file
+        self._encoder = msgspec.json.Encoder()
+        self.began_ns = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is written."""
+        return self._file is not None
+
+    def begin(self, scenario: Scenario, seed: int, virtual: bool) -> None:
+        """The first line."""
+        self._write({"oriole_trace": FORMAT, "scenario": plain(scenario), "seed": seed, "virtual": virtual})
+
+    def planned(self, action: Action) -> None:
+        """A planned action, as it is due."""
+        if self._file is not None:
+            line: dict[str, Any] = {"at_ns": action.at_ns, "plan": action.to, "do": action.do}
+            if action.values:
+                line["values"] = action.values
+            self._write(line)
+
+    def decided(self, link: str, way: str, fate: str, size_bytes: int, now_ns: int) -> None:
+        """What a link did to a packet."""
+        self._write({"at_ns": now_ns - self.began_ns, "link": link, "way": way, "fate": fate, "bytes": size_bytes})
+
+    def sent(self, name: str, topic: str, number: int, now_ns: int) -> None:
+        """A device published."""
+        if self._file is not None:
+            self._write({"at_ns": now_ns - self.began_ns, "from": name, "topic": topic, "number": number})
+
+    def received(self, name: str, publisher: str, topic: str, number: int, now_ns: int) -> None:
+        """A device got a message."""
+        if self._file is not None:
+            self._write(
+                {"at_ns": now_ns - self.began_ns, "to": name, "from": publisher, "topic": topic, "number": number}
+            )
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(self._encoder.encode(line) + b"\n")
+
+
+def read_plan(path: str | Path) -> tuple[Scenario, int, Iterator[Action]]:
+    """The scenario, the seed and the planned actions of a trace, to play back. Raises `ConfigError`.
+
+    All lines are read before anything begins, and again one by one: a day of a thousand devices need not be held.
+    """
+    try:
+        with Path(path).open("rb") as lines:
+            first = msgspec.json.decode(lines.readline())
+        if not isinstance(first, dict) or first.get("oriole_trace") != FORMAT:
+            raise ConfigError(f"{path}: not a trace: `oriole fleet run --trace FILE` writes one")
+        head = convert(first, _Head)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a trace that this version reads: {error}") from error
+    for _ in _actions(path):
+        pass
+    return head.scenario, head.seed, _actions(path)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The first line."""
+
+    scenario: Scenario
+    seed: int
+
+
+class _Planned(msgspec.Struct, frozen=True):
+    """A line, as far as it was planned."""
+
+    at_ns: int
+    plan: str = ""
+    do: str = ""
+    values: Values = {}
+
+
+def _actions(path: str | Path) -> Iterator[Action]:
+    decoder = msgspec.json.Decoder(_Planned)
+    with Path(path).open("rb") as lines:
+        next(lines)
+        for number, line in enumerate(lines, 2):
+            try:
+                entry = decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{path}, line {number}: {error}") from error
+            if entry.plan:
+                yield Action(entry.at_ns, entry.plan, entry.do, entry.values)

@@ -1,0 +1,1 @@
+"""Real time: nodes as programs, links as processes, clients on sockets and pseudo-terminals."""

@@ -1,0 +1,1 @@
+"""The scenario file: profiles, populations, nodes, links, schedule, faults, expectations; and what follows from it."""
