@@ -10,14 +10,17 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := oriole broker edge_node firmware_sim
 ARGS ?=
 
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo scenarios test check format docs bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.installed ## A broker, two edges and 120 devices for a minute (DEMO_SECONDS=15 for less)
 	@$(BIN)/oriole demo $(ARGS)
+
+scenarios: $(VENV)/.installed ## Every scenario that comes along, in virtual time and on real sockets (a quarter of an hour)
+	@$(BIN)/oriole fleet all $(ARGS)
 
 test: $(VENV)/.installed-dev ## All tests (ARGS="-k topics" for some)
 	@$(BIN)/python -m pytest $(ARGS)

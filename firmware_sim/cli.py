@@ -63,6 +63,15 @@ def _fleet_parser() -> argparse.ArgumentParser:
     run.add_argument("--trace", type=writable, metavar="FILE", help="write what was planned and what happened there")
     run.set_defaults(run=_run)
 
+    every = commands.add_parser("all", help="run every scenario that comes along, in virtual time and on real sockets")
+    every.add_argument(
+        "--world",
+        action="append",
+        choices=("virtual", "real", "packets"),
+        help="only so (default: virtual, then real); repeatable",
+    )
+    every.set_defaults(run=_all)
+
     replay = commands.add_parser("replay", help="do again what a trace says was planned, instead of what a seed plans")
     replay.add_argument("trace", metavar="TRACE", help="what `run --trace` wrote")
     _add_run_options(replay)
@@ -143,6 +152,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return run(load(_scenario_file(arguments.scenario)), _wishes(arguments))
 
 
+def _all(arguments: argparse.Namespace) -> int:
+    from firmware_sim.fleet.all import run_all
+
+    try:
+        return run_all(sorted(_shipped().glob("*.yaml")), arguments.world or ("virtual", "real"))
+    except KeyboardInterrupt:
+        print("oriole fleet: stopped", file=sys.stderr)
+        return FAILED
+
+
 def _replay(arguments: argparse.Namespace) -> int:
     from firmware_sim.fleet.program import replay
 
@@ -198,8 +217,10 @@ def _device(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from firmware_sim.scenario.file import load
 
-    for file in sorted(_shipped().glob("*.yaml")):
-        print(f"{file.stem:16}{load(file).about}")
+    files = sorted(_shipped().glob("*.yaml"))
+    width = max(len(file.stem) for file in files)
+    for file in files:
+        print(f"{file.stem:{width}}  {load(file).about}")
     return 0
 
 

@@ -14,7 +14,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     wanted = [program for marker in item.iter_markers("interop") for program in marker.args]
     missing = [program for program in wanted if shutil.which(program) is None]
     if missing:
-        reason = f"needs {', '.join(missing)}: install Debian's mosquitto, mosquitto-clients, libcoap3-bin, socat, nodejs, npm"
+        packages = "mosquitto, mosquitto-clients, libcoap3-bin, socat, nodejs, npm"
+        reason = f"needs {', '.join(missing)}: install Debian's {packages}"
         if os.environ.get("ORIOLE_REQUIRE_INTEROP") == "1" or os.environ.get("CI") == "true":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)

@@ -105,8 +105,8 @@ async def _run(scenario: Scenario, seed: int, end_s: float) -> Fleet:
     loop.call_later(end_s - time.monotonic(), fleet.stop)
     async with _shown(fleet):
         await fleet.run()
-    if world.endings:
-        raise WorldError("\n".join(world.endings))
+    if fleet.endings:
+        raise WorldError("\n".join(fleet.endings))
     return fleet
 
 

@@ -296,7 +296,9 @@ class Device:
     # ---- What its port tells it: see `Owner`
 
     def connected(self, resumed: bool) -> None:
-        """Subscribe where the other side forgot; announce itself once per boot; go on with what was under way."""
+        """Subscribe where the other side forgot, or never said that it heard; announce itself once per boot; go on with
+        what was under way.
+        """
         if not self.is_on:
             return  # it was switched off while its port connected
         self._connected_since_ns = self._clock.now_ns()
@@ -305,8 +307,8 @@ class Device:
         if not resumed:
             self._ledger.forgotten(self.traits.name, self._connected_since_ns)
             self._unconfirmed = dict.fromkeys(self._filters)
-            for topic_filter in self._filters:
-                self._port.subscribe(topic_filter, self.traits.qos)
+        for topic_filter in list(self._unconfirmed):
+            self._port.subscribe(topic_filter, self.traits.qos)
         if not self._has_announced:
             self._has_announced = True
             self.announce()

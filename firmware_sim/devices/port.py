@@ -92,6 +92,7 @@ class Access:
     """5, or 4 for MQTT 3.1.1."""
     session_s: int = 3600
     keep_alive_s: int = 30
+    """MQTT's keep-alive; on CoAP, after so long an observation is asked for again. 0 for never."""
     will: Will | None = None
     meter: Meter | None = None
 

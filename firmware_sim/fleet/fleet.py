@@ -26,6 +26,7 @@ from firmware_sim.scenario.plan import ENDS, Action, plan, starts_ns
 from firmware_sim.scenario.roster import Member, roster
 from firmware_sim.scenario.values import SECOND_NS
 
+from .crowd import Crowd
 from .trace import Trace
 from .world import Usage, World, WorldError
 
@@ -88,11 +89,16 @@ class Fleet:
         self.failures: list[Failure] = []
         self.offered = 0
         """Devices that new firmware was offered to."""
+        self.endings: list[str] = []
+        """Nodes that ended though nobody ended them, with their last words."""
         self.usage: dict[str, Usage] = {}
         """What each node's program had used in the end."""
         self.books: Accounts | None = None
         """The accounts, when all was over."""
-        self._actions = plan(scenario, self.members, seed) if actions is None else actions
+        in_bulk = [] if world.is_virtual else [member for member in self.members if member.population.bulk]
+        self.crowd = Crowd(world, in_bulk, seed)
+        self._alone = [member for member in self.members if member.name not in self.crowd.names]
+        self._actions = plan(scenario, self._alone, seed) if actions is None else actions
         self._planned = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
@@ -122,13 +128,15 @@ class Fleet:
     async def _close(self, watching: asyncio.Task[None] | None) -> None:
         self.phase = "closing"
         self.ended_ns = self.clock.now_ns()
-        self.ledger.close()
+        self.ledger.close(self.ended_ns)
         gc.unfreeze()
         for task in (*self._tasks, *filter(None, (watching,))):
             task.cancel()
         try:
+            await self.crowd.close()
             self.usage = self.world.usage()
             await self._look()
+            self.endings = self.world.endings()
             files = await self.world.stop()
             self.books = close_books(self.ledger, self.scenario.late_ms, self._evidence(files))
         finally:
@@ -207,7 +215,7 @@ class Fleet:
         if self.phase == "connecting" and (missing := self.missing()):
             return f"connecting: waiting for {missing}"
         ready = sum(device.is_ready for device in self.devices.values())
-        counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received"
+        counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received{self.crowd.progress()}"
         return f"{self.share_done:4.0%} of {self.scenario.length}  {self.phase}: {ready} devices, {counts}"
 
     def missing(self) -> str:
@@ -222,9 +230,7 @@ class Fleet:
     # ---- Starting
 
     async def _open_all(self) -> None:
-        for number, member in enumerate(self.members):
-            if member.population.bulk:
-                continue
+        for number, member in enumerate(self._alone):
             device = self._new_device(member)
             if not starts_ns(member, self.seed):
                 device.power_on()
@@ -237,6 +243,7 @@ class Fleet:
             if self.clock.now_ns() > deadline_ns:
                 raise FleetError(f"waited {self.scenario.ready} in vain for {missing}")
             await asyncio.sleep(CHECK_S)
+        await self.crowd.open(self.scenario.ready)
 
     def _new_device(self, member: Member) -> Device:
         radio = None
@@ -262,11 +269,12 @@ class Fleet:
     async def _act(self) -> None:
         gc.collect()
         gc.freeze()  # what start-up made need not be walked again: 80 ms of the fleet's own would look like latency
-        self.began_ns = self.trace.began_ns = self.clock.now_ns()
+        self.began_ns = self.trace.began_ns = await self.crowd.begin() or self.clock.now_ns()
         self._next()
         end_ns = self.began_ns + self.scenario.length.ns
         await self._pause((end_ns - self.clock.now_ns()) / SECOND_NS)
         await self._planned.wait()
+        await self.crowd.quiet()
         for device in self.devices.values():
             device.quiet()
 
@@ -327,7 +335,10 @@ class Fleet:
 
     async def _act_on_world(self, action: Action) -> None:
         try:
-            await self.world.act(action)
+            if action.to in self.crowd.names:
+                await self.crowd.act(action)
+            else:
+                await self.world.act(action)
         except WorldError as error:
             self.ledger.note("world", str(error))
 
@@ -340,8 +351,11 @@ class Fleet:
             device.pause(False)
             device.stall(False)
         deadline_ns = self.clock.now_ns() + self.scenario.drain.ns
-        while self.clock.now_ns() < deadline_ns and (self.ledger.awaited or self.missing()):
+        while self.clock.now_ns() < deadline_ns:
+            if not self.ledger.awaited and not self.missing():
+                break
             await asyncio.sleep(CHECK_S)
+        await self.crowd.drain(self.scenario.drain)
 
     def _repairs(self) -> Iterator[Action]:
         """What ends the faults that stand: links that are cut or worse than they were, nodes that stand still."""

@@ -43,6 +43,7 @@ def result_of(fleet: Fleet, carrier: str, took_s: float) -> Result:
             compress=scenario.compress,
             seconds=seconds,
             took_s=took_s,
+            bulk=len(fleet.crowd.names),
         ),
         kinds=[member.kind.kind for member in fleet.members],
         ledger=fleet.ledger,
@@ -53,6 +54,7 @@ def result_of(fleet: Fleet, carrier: str, took_s: float) -> Result:
         economy=economy,
         energy=_energy(fleet, batteries),
         lag=fleet.lag(),
+        crowds=fleet.crowd.result,
         incidents=dict(Counter(happening.what for happening in fleet.happenings)),
         usage={name: [usage.cpu_s, usage.resident_mib] for name, usage in fleet.usage.items()},
     )

@@ -61,6 +61,8 @@ def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = N
         print(f"oriole fleet: {error}", file=sys.stderr)
         return FAILED
     show(result)
+    for ending in fleet.endings:
+        print(f"oriole fleet: {ending}", file=sys.stderr)
     files = {}
     if wishes.json_file is not None:
         files[wishes.json_file] = msgspec.json.format(msgspec.json.encode(result))
@@ -68,7 +70,7 @@ def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = N
         from firmware_sim.report.html import page
 
         files[wishes.report_file] = page(result, fleet.story()).encode()
-    return 0 if write("oriole fleet", files) and result.is_well else FAILED
+    return 0 if write("oriole fleet", files) and result.is_well and not fleet.endings else FAILED
 
 
 def replay(trace: Path, wishes: Wishes) -> int:

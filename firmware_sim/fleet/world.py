@@ -53,6 +53,12 @@ class World(Protocol):
     def port(self, member: Member, access: Access) -> Port:
         """A client for a device, not yet connected."""
 
+    def doors(self, population: str) -> list[tuple[str, int]]:
+        """Host and port of each node that a population in bulk talks to."""
+
+    def settle(self, population: str) -> Callable[[], None] | None:
+        """What a process that carries the population has to do before it begins."""
+
     async def act(self, action: Action) -> None:
         """Do something to a node, a link, or a device's serial line. Raises `WorldError`."""
 
@@ -64,6 +70,9 @@ class World(Protocol):
 
     def usage(self) -> dict[str, Usage]:
         """What each node has used; empty where that means nothing."""
+
+    def endings(self) -> list[str]:
+        """How nodes ended that nobody ended, with their last words."""
 
     async def stop(self) -> dict[str, Path]:
         """End the nodes in order. Where each wrote of every message; a foreign node is not among them, nor ended."""

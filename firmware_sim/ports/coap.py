@@ -1,7 +1,7 @@
 """A port on CoAP: aiocoap as the client of a topic server, `a/b` at `/ps/data/a/b`.
 
 Publishing is a confirmable PUT, subscribing an observation, reading a GET; each says whose it is. An observation is
-asked for again every `REFRESH_S`, because a server may have dropped it and a client cannot know. aiocoap hands on the
+asked for again at the device's keep-alive, because a server may have dropped it and a client cannot know. aiocoap hands on the
 newest notification when several wait, as RFC 7641 §1.3 allows: observers see states.
 
 There is no session: a device that slept, failed or went elsewhere begins with a new socket, and observes anew.
@@ -30,7 +30,6 @@ from .real import Inside
 JSON = 50
 ENDPOINT_NAME = "ep"
 """The query that names the device (RFC 9176 §5); a server that does not know it ignores it."""
-REFRESH_S = 30.0
 RETRY_S = 1.0
 ANSWER_S = 10.0
 CLOSE_S = 1.0
@@ -205,8 +204,8 @@ class CoapPort:
                 request.observation.cancel()
 
     async def _refresh(self, datagrams: Datagrams, topic: str, token: bytes, observation: Any) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_S)
+        while every_s := self._access.keep_alive_s:
+            await asyncio.sleep(every_s)
             message = self._message(datagrams, Code.GET, topic, observe=True)
             message.token = token
             datagrams.send_again(message, observation)

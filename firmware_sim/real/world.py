@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,16 @@ class RealWorld:
         has_own = member.population.link or len(member.nodes) > 1
         return member.traits.population if has_own else member.nodes[0]
 
+    def doors(self, population: str) -> list[tuple[str, int]]:
+        """See `World`."""
+        endpoints = [address for address in self._addresses[population] if isinstance(address, Endpoint)]
+        return [(endpoint.host, endpoint.port) for endpoint in endpoints]
+
+    def settle(self, population: str) -> Callable[[], None] | None:
+        """See `World`."""
+        member = next(each for each in self._members.values() if each.traits.population == population)
+        return self._carrier.settle(self._place(member))
+
     async def act(self, action: Action) -> None:
         """See `World`."""
         try:
@@ -270,9 +280,12 @@ class RealWorld:
         """See `World`."""
         return {name: program.usage() for name, program in self.programs.items()}
 
+    def endings(self) -> list[str]:
+        """See `World`."""
+        return [ending for program in self.programs.values() if (ending := program.ending())]
+
     async def stop(self) -> dict[str, Path]:
         """See `World`. Those below end before those above."""
-        self.endings = [ending for program in self.programs.values() if (ending := program.ending())]
         for program in reversed(self.programs.values()):  # they were started from the top
             await program.stop()
         return {name: self._folder / name / "settlements" for name in self.programs}

@@ -7,8 +7,8 @@ Delivered comes from the devices, the other ends from the nodes and from what wa
 the rest of the others, and what nobody accounts for is lost. Where a node under test writes no settlements (somebody
 else's broker), a newer state in its place counts as replaced, and QoS 0 that did not arrive is counted apart.
 
-Repeated: marked as a repeat (DUP), sent again by a QoS 1 publisher that never saw its acknowledgement, taken again by a
-node that had lost its memory, or owed to a device that roams at several nodes.
+Repeated: marked as a repeat (DUP), sent again by a QoS 1 publisher that never saw its acknowledgement, or what
+`Evidence.may_repeat` says.
 """
 
 from collections import Counter, defaultdict

@@ -50,6 +50,7 @@ class Fate:
 
 LOST = Fate(End.LOST)
 FAILED = Fate(End.DROPPED, "sent into a connection that had failed (QoS 0)")
+OUTDATED = Fate(End.REPLACED, "by a newer state")
 ASTRAY = Fate(End.DROPPED, "lost on the way to it, where nobody acknowledges")
 
 
@@ -145,21 +146,37 @@ class Evidence:
             return Fate(End.REFUSED, message.refused)
         fate = self._fate(message, listener)
         if listener.latest_only and has_newer and fate in (LOST, FAILED, ASTRAY):
-            return Fate(End.REPLACED, "by a newer state")  # it asked for the newest, and has it
-        return fate
+            return OUTDATED  # it asked for the newest, and has it
+        return LOST if fate is OUTDATED and not has_newer else fate
 
     def may_repeat(self, message: Message, subscriber: str) -> bool:
-        """Whether more than one copy is nobody's fault: a node took it again after it had lost its memory, or a device
-        that roams had a session at several nodes.
+        """Whether more than one copy is nobody's fault: a node took it again after it had lost its memory, or had kept
+        it for who asks, and was asked; or one of both devices went over to another node, and two had it.
         """
         said = self._statements.of(message)
-        nodes = self._paths.between(message.publisher, subscriber)
-        if any(said[node].was_taken_before for node in nodes if node in said):
+        if any(
+            said[node].was_taken_before for node in self._paths.between(message.publisher, subscriber) if node in said
+        ):
             return True
-        mine = self._paths.nodes[subscriber] if self._paths.moves_ns.get(subscriber) else ()
-        listener = Listener(subscriber, message.topic, 0, "", latest_only=False)
-        handed_out = [said[node].ends.get(self._label(node, "", said[node], listener)) for node in mine if node in said]
-        return sum(end is not None and end.outcome in ("acknowledged", "sent") for end in handed_out) > 1
+        from_it = self._said_of(message.publisher, said)
+        to_it = self._said_of(subscriber, said)
+        if any(label in statement.kept for label, statement in to_it):
+            return True
+        has_sent = sum(label in statement.publishers for label, statement in from_it)
+        has_got = sum(label in statement.ends and label in statement.owed for label, statement in to_it)
+        return has_sent > 1 or has_got > 1
+
+    def _said_of(self, device: str, said: Mapping[str, Statement]) -> list[tuple[str, Statement]]:
+        """What a device's own nodes say, with what each calls it; only the first of them, if it never went over."""
+        nodes = self._paths.nodes[device]
+        if not self._paths.moves_ns.get(device):
+            nodes = nodes[:1]
+        return [(label, said[node]) for node in nodes if node in said for label in self._labels(device)]
+
+    def _labels(self, device: str) -> tuple[str, ...]:
+        """What nodes call a device, by what it speaks."""
+        run = self._ledger.run
+        return f"client:{device}-{run}", f"coap:{device}-{run}", f"serial:{device}"
 
     def _fate(self, message: Message, listener: Listener) -> Fate:
         statements = self._statements.of(message)
@@ -177,12 +194,11 @@ class Evidence:
                 continue
             for onward in dict.fromkeys(self._paths.onward(node, listener.name)):
                 label = self._label(node, onward, statement, listener)
-                if onward and label == statement.publisher:
-                    continue  # it came from there
-                if not statement.speaks_of(label):
+                if statement.speaks_of(label):
+                    if fate := self._step(node, onward, label, said, listener):
+                        owed.append(fate)
+                elif not onward or label not in statement.publishers:  # else it came from there
                     elsewhere.append(self._not_owed(node, onward, statement.accepted_ns, listener))
-                elif fate := self._step(node, onward, label, said, listener):
-                    owed.append(fate)
         if owed:
             return LOST if LOST in owed else owed[0]
         return next((fate for fate in elsewhere if fate is not LOST), LOST)
@@ -191,8 +207,7 @@ class Evidence:
         """What `node` calls whoever is next."""
         if onward:
             return "uplink" if onward == self._paths.above[node] else f"node:{onward}"
-        name, run = listener.name, self._ledger.run
-        labels = (f"client:{name}-{run}", f"coap:{name}-{run}", f"serial:{name}")
+        labels = self._labels(listener.name)
         return next((label for label in labels if statement.speaks_of(label)), labels[0])
 
     # ---- A step of the way
@@ -209,6 +224,8 @@ class Evidence:
             return (
                 Fate(End.DROPPED, f"{node} was killed") if self._was_killed(node, onward, statement, listener) else LOST
             )
+        if self._ledger.closed_ns is not None and end.at_ns + MS_NS > self._ledger.closed_ns:
+            return Fate(End.QUEUED, "on its way when the run ended")
         match end.outcome:
             case "expired":
                 return Fate(End.EXPIRED, f"at {node}")
@@ -223,6 +240,8 @@ class Evidence:
             return None
         if there is not None and (reason := _refusal(there)):
             return Fate(End.REFUSED, reason)
+        if there is not None and "superseded" in there.refused:
+            return OUTDATED
         return FAILED if end.outcome == "sent" and self._broke_between(node, onward, end.at_ns) else LOST
 
     def _was_killed(self, node: str, onward: str, statement: Statement, listener: Listener) -> bool:

@@ -141,7 +141,7 @@ class Ledger:
         self.awaited = 0
         """Pairs of message and subscriber that are due, and neither received nor refused so far."""
         self._witness = witness
-        self._is_closed = False
+        self.closed_ns: int | None = None
         self.messages: list[Message] = []
         self.copies: dict[tuple[str, int], Copies] = {}
         self.ways: defaultdict[tuple[str, str], Way] = defaultdict(Way)
@@ -164,14 +164,14 @@ class Ledger:
         self._listeners: defaultdict[str, dict[str, Listener]] = defaultdict(dict)  # by device, by filter
         self._exact: defaultdict[str, list[Listener]] = defaultdict(list)  # by the one topic that they match
         self._wild: list[Listener] = []
-        self._unconfirmed: dict[str, int] = {}
+        self._unconfirmed: dict[str, dict[str, None]] = {}  # by device, its filters that are not back
         self._routes: dict[str, dict[str, Listener]] = {}
         self._tickets: dict[tuple[str, str, int], int] = {}
         self._newest: dict[tuple[str, str, str], int] = {}
 
-    def close(self) -> None:
+    def close(self, now_ns: int) -> None:
         """The run is over: what devices say and hear while everything is switched off is no part of it."""
-        self._is_closed = True
+        self.closed_ns = now_ns
 
     # ---- Sending
 
@@ -187,18 +187,18 @@ class Ledger:
                 self._exact[topic_filter].append(listener)
                 self._routes.pop(topic_filter, None)
         if name in self._unconfirmed:
-            self._unconfirmed[name] -= 1
-            if self._unconfirmed[name] == 0:
+            self._unconfirmed[name].pop(topic_filter, None)
+            if not self._unconfirmed[name]:
                 del self._unconfirmed[name]
                 self.gaps[name][-1].until_ns = now_ns
 
     def forgotten(self, name: str, now_ns: int) -> None:
         """The other side knows nothing of `name`, which subscribes anew: what comes meanwhile may pass it by."""
-        if known := len(self._listeners[name]):
+        if known := self._listeners[name]:
             since_ns = self.ends[name][-1] if self.ends[name] else now_ns
             if name not in self._unconfirmed:
                 self.gaps[name].append(Gap(since_ns))
-            self._unconfirmed[name] = known
+            self._unconfirmed[name] = dict.fromkeys(known)
 
     def left(self, name: str, now_ns: int) -> None:
         """The connection of `name` ended with its own doing, or with its power."""
@@ -216,7 +216,7 @@ class Ledger:
 
     def sent(self, message: Message) -> int:
         """Write a message down before it leaves; returns its ticket."""
-        if self._is_closed:
+        if self.closed_ns is not None:
             return CLOSED
         message.due = self._due(message.topic)
         ticket = len(self.messages)
@@ -231,13 +231,13 @@ class Ledger:
 
     def accepted(self, ticket: int, now_ns: int) -> None:
         """The publisher holds an acknowledgement."""
-        if self._is_closed:
+        if self.closed_ns is not None:
             return
         self.messages[ticket].accepted_ns = now_ns
 
     def refused(self, ticket: int, reason: str) -> None:
         """The publisher was told no: it is nobody's loss."""
-        if self._is_closed:
+        if self.closed_ns is not None:
             return
         message = self.messages[ticket]
         if not message.refused:
@@ -246,13 +246,13 @@ class Ledger:
 
     def unanswered(self, ticket: int, reason: str) -> None:
         """Nobody knows whether the other side has it."""
-        if self._is_closed:
+        if self.closed_ns is not None:
             return
         self.messages[ticket].unanswered = reason
 
     def resent(self, tickets: list[int]) -> None:
         """The publisher sent these again, marked DUP."""
-        if self._is_closed:
+        if self.closed_ns is not None:
             return
         for ticket in tickets:
             self.messages[ticket].was_resent = True
@@ -263,7 +263,7 @@ class Ledger:
         self, name: str, way: str, delivery: Received, stamp: Identity | None, now_ns: int, was_away: bool
     ) -> None:
         """`name` got a message. `was_away`: it was asleep or offline when the message was sent."""
-        if self._is_closed:
+        if self.closed_ns is not None:
             return
         self.received_total += 1
         ticket = None

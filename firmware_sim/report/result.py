@@ -43,6 +43,31 @@ class Spending(msgspec.Struct, frozen=True):
     """How long the battery of the thirstiest lasts at this rate; 0 without a battery."""
 
 
+class Crowds(msgspec.Struct):
+    """What became of devices in bulk, all together: their own messages to each other."""
+
+    client: str
+    """What a report has to say of them."""
+    devices: int
+    sent: int
+    accepted: int
+    due: int
+    delivered: int
+    missing: dict[str, int]
+    """By why."""
+    doubled: int
+    out_of_order: int
+    orders: int
+    orders_confirmed: int
+    adds_up: bool
+    is_clean: bool
+    latency: dict[str, Latency]
+    lag: Latency
+    """How late the generator's own planned steps began."""
+    connections_lost: int
+    faults: list[str]
+
+
 class Run(msgspec.Struct, frozen=True):
     """Which run it was."""
 
@@ -97,18 +122,26 @@ class Result(msgspec.Struct):
     """Devices by the firmware that they installed."""
     notes: dict[str, int]
     """Events that are no messages, counted: connections and their ends, requests without an answer."""
+    crowds: Crowds | None
+    """Of devices in bulk."""
     usage: dict[str, list[float]]
     """Of each node's program: seconds of CPU, MiB resident."""
 
     @property
     def is_lag_fair(self) -> bool:
         """Whether the fleet kept its own schedule well enough to judge others by."""
-        return self.lag.p99_ms <= MAX_FAIR_LAG_MS
+        return self._lag_ms <= MAX_FAIR_LAG_MS
+
+    @property
+    def _lag_ms(self) -> float:
+        """The worse of the fleet's lag and of the load generator's, at p99."""
+        return max(self.lag.p99_ms, 0.0 if self.crowds is None else self.crowds.lag.p99_ms)
 
     @property
     def is_well(self) -> bool:
         """Everything is accounted for, nothing was doubled, and no expectation was missed."""
-        return self.accounts.is_clean and not tally(self.judgements)[State.MISSED]
+        is_clean = self.accounts.is_clean and (self.crowds is None or self.crowds.is_clean)
+        return is_clean and not tally(self.judgements)[State.MISSED]
 
     @property
     def verdict(self) -> str:
@@ -124,7 +157,12 @@ class Result(msgspec.Struct):
             if getattr(total, name) or name in ("delivered", "lost", "doubled")
         ]
         adds_up = "" if self.accounts.adds_up else "; THE BOOKS DO NOT ADD UP"
-        return f"{total.due} messages due: {', '.join(shown)}{adds_up}"
+        bulk = ""
+        if self.crowds is not None:
+            missing = sum(self.crowds.missing.values())
+            bulk = f"; in bulk {self.crowds.due} due: {self.crowds.delivered} delivered, {missing} missing, "
+            bulk += f"{self.crowds.doubled} doubled"
+        return f"{total.due} messages due: {', '.join(shown)}{adds_up}{bulk}"
 
     def _of_expectations(self) -> str:
         counts = tally(self.judgements)
@@ -132,7 +170,7 @@ class Result(msgspec.Struct):
         expectations = f"expectations: {', '.join(parts)}" if parts else "no expectations"
         if self.run.virtual:
             return f"{expectations}; virtual time, {self.run.seconds:.0f} s in {self.run.took_s:.1f} s"
-        lag = f"the fleet's own lag was {self.lag.p99_ms:.1f} ms at p99"
+        lag = f"the fleet's own lag was {self._lag_ms:.1f} ms at p99"
         return (
             f"{expectations}; {lag}{'' if self.is_lag_fair else ': too slow to blame anybody else for the latencies'}"
         )
@@ -150,6 +188,7 @@ def make_result(
     economy: dict[str, Economy],
     energy: dict[str, Spending],
     lag: Latency,
+    crowds: Crowds | None = None,
     incidents: dict[str, int],
     usage: Mapping[str, list[float]],
 ) -> Result:
@@ -182,6 +221,7 @@ def make_result(
         incidents=incidents,
         installed=dict(ledger.installed),
         notes=dict(ledger.notes),
+        crowds=crowds,
         usage=dict(usage),
     )
 

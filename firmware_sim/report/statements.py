@@ -37,10 +37,12 @@ class Statement:
 
     life: int = 0
     accepted_ns: int | None = None
-    publisher: str = ""
+    publishers: dict[str, None] = field(default_factory=dict)
     owed: dict[str, None] = field(default_factory=dict)
     ends: dict[str, End] = field(default_factory=dict)
     queued: dict[str, None] = field(default_factory=dict)
+    kept: dict[str, None] = field(default_factory=dict)
+    """Who asked for it after it had been kept, and got it."""
     refused: list[str] = field(default_factory=list)
     was_taken_before: bool = False
     """An earlier life took it, too."""
@@ -129,9 +131,11 @@ class Statements:
                     was_taken = statement.accepted_ns is not None or statement.was_taken_before
                     statement = statements[node] = Statement(life, was_taken_before=was_taken)
                 statement.accepted_ns = line.at * MS_NS
-                statement.publisher = line.publisher
+                statement.publishers[line.publisher] = None
                 statement.owed.update(dict.fromkeys(line.owed))
             case Ended():
+                if line.stored and line.outcome in ("acknowledged", "sent"):
+                    statement.kept[line.to] = None
                 statement.ends[line.to] = End(line.outcome, line.reason, line.at * MS_NS)
             case Queued():
                 statement.queued[line.to] = None

@@ -150,8 +150,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 raise wrong("a serial line has no `link`: it is one", f"{where}.link")
             if len(at) > 1:
                 raise wrong("a device on a serial line cannot roam", f"{where}.at")
-        if population.bulk and (profile.speaks != "mqtt" or profile.kind not in ("meter", "lamp")):
-            raise wrong("the load generator carries meters and lamps on MQTT", f"{where}.bulk")
+        if population.bulk and profile.speaks != "mqtt":
+            raise wrong("the load generator speaks MQTT alone", f"{where}.bulk")
         _known(population.commands, self.populations, "population", f"{where}.commands")
         for index, target in enumerate(population.commands):
             if not KINDS[self.profile(target).kind].obeys:

@@ -31,7 +31,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     session: Duration = seconds(3600.0)
     """How long the broker keeps its session while it is away (MQTT 5)."""
     keep_alive: Duration = seconds(30.0)
-    """MQTT keep-alive."""
+    """MQTT keep-alive; over CoAP, after so long an observation is asked for again. 0 for never."""
     lifetime: Duration = seconds(0.0)
     """After this its orders are worth nothing (MQTT 5 message expiry); 0 for never."""
     hears: list[str] = []
@@ -101,7 +101,8 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     spread: Duration = seconds(0.0)
     """Those with `starts` come one by one within this time."""
     bulk: bool = False
-    """Carried by the load generator instead of a full client each: for tens of thousands of them. MQTT only."""
+    """Carried by the load generator instead of a full client each: for tens of thousands of them. MQTT only; in virtual
+    time there is no difference. Its account is one of its own, of messages from bulk devices to bulk devices."""
 
     def __post_init__(self) -> None:
         if not names_of(self.at):

@@ -86,6 +86,10 @@ def _member(scenario: Scenario, name: str, index: int) -> Member:
         reads=below(profile.reads),
         awake_ns=profile.awake.ns,
         padding=profile.padding,
+        takes_firmware=any(
+            scenario.profile(other).kind == "updater" and name in each.commands
+            for other, each in scenario.populations.items()
+        ),
     )
     return Member(kind, traits, profile, population, index)
 

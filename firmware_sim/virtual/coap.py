@@ -11,7 +11,6 @@ from .loop import SECOND_NS, Timeline
 from .network import Network, Route
 
 JSON = b"\x32"
-REFRESH_S = 30.0
 RETRY_S = 1.0
 
 
@@ -112,6 +111,11 @@ class CoapPort:
     def owner(self) -> Owner:
         """Whose port it is."""
         return self._owner
+
+    @property
+    def keep_alive_s(self) -> int:
+        """After so long an observation is asked for again; 0 for never."""
+        return self._access.keep_alive_s
 
     def ask(self, code: Code, topic: str, payload: bytes, receiver: object, observe: bool = False) -> bytes | None:
         """Send a request; its token, or None where too many wait."""
@@ -219,7 +223,7 @@ class _Get:
 
 
 class _Observation:
-    """One topic that is observed: registered, renewed every `REFRESH_S`, and again after a failure."""
+    """One topic that is observed: registered, renewed at the device's keep-alive, and again after a failure."""
 
     __slots__ = ("_is_first", "_port", "_token", "number", "topic")
 
@@ -238,7 +242,8 @@ class _Observation:
         if self._token is not None:
             self._port.forget_request(self._token)
         self._token = self._port.ask(Code.GET, self.topic, b"", self, observe=True)
-        self._port.later(REFRESH_S, self, self.number)
+        if self._port.keep_alive_s:
+            self._port.later(self._port.keep_alive_s, self, self.number)
 
     def again(self, number: int) -> None:
         """Time to ask again, unless that was done or it is over."""

@@ -97,6 +97,13 @@ class VirtualWorld:
         port: Port = kind(self.network, self.clock, access, routes, Random(f"{self._seed}/{member.name}/port"))
         return port
 
+    def doors(self, population: str) -> list[tuple[str, int]]:
+        """Here every device is carried in the same way."""
+        raise NotImplementedError
+
+    def settle(self, population: str) -> None:
+        """There are no other processes."""
+
     async def act(self, action: Action) -> None:
         """See `World`."""
         link, node = self.network.links.get(action.to), self.nodes.get(action.to)
@@ -145,6 +152,10 @@ class VirtualWorld:
     def usage(self) -> dict[str, Usage]:
         """Nodes of one process have no figures of their own."""
         return {}
+
+    def endings(self) -> list[str]:
+        """A node that fails here ends the run."""
+        return []
 
     async def stop(self) -> dict[str, Path]:
         """See `World`. Those below end before those above."""

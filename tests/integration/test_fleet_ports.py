@@ -520,11 +520,9 @@ def test_an_observer_goes_over_to_an_edge_and_back() -> None:
     play(scene)
 
 
-def test_a_refresh_is_no_second_observation_and_finds_a_server_that_forgot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coap, "REFRESH_S", 0.1)
-
+def test_a_refresh_is_no_second_observation_and_finds_a_server_that_forgot() -> None:
     async def scene(broker: Program) -> None:
-        port, other = (new_port(Access(next(names), "run", "lamp"), [broker.coap]) for _ in range(2))
+        port, other = (new_port(Access(next(names), "run", "lamp", keep_alive_s=1), [broker.coap]) for _ in range(2))
         log, others = await observing(port, "a"), await opened(other)
         for ticket in range(5):
             other.publish("a", b"%d" % ticket, 1, True, ticket)

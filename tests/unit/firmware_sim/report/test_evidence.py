@@ -35,7 +35,7 @@ class Scene:
         self.ledger = Ledger("run")
         self.qos = qos
         self.latest_only = latest_only
-        self.at = at
+        self.nodes = {"lamp-1": ("a",), "phone-1": at}
         self.lines: dict[str, list[Line]] = {node: [] for node in ABOVE}
         self.failures: list[Failure] = []
         self.disturbed: dict[str, list[int]] = {}
@@ -121,7 +121,7 @@ class Scene:
             file.write_bytes(b"".join(encoder.encode(line) + b"\n" for line in lines))
         paths = Paths(
             above=ABOVE,
-            nodes={"lamp-1": ("a",), "phone-1": self.at},
+            nodes=self.nodes,
             links={"a": "dsl", "b": "", "centre": "", "lamp-1": "", "phone-1": "wifi"},
             moves_ns=self.moves,
         )
@@ -204,6 +204,21 @@ def test_a_refusal_before_it_was_taken_excuses_nothing(scene: Scene) -> None:
 def test_the_trail_is_lost_between_two_nodes(scene: Scene) -> None:
     scene.goes("a")
     assert scene.fate() == LOST
+
+
+def test_refused_because_a_newer_state_stands_there(scene: Scene) -> None:
+    scene.goes("a", "centre")
+    scene.refuses("b", "superseded")
+    assert scene.fate(has_newer=True) == Fate(End.REPLACED, "by a newer state")
+    assert scene.fate() == LOST, "the phone never heard of a newer one"
+
+
+def test_on_its_way_when_the_run_ended(scene: Scene) -> None:
+    scene.goes("a", "centre", "b")
+    scene.ledger.close(20_500 * MS)
+    assert scene.fate() == LOST
+    scene.ledger.close(20_000 * MS)
+    assert scene.fate() == Fate(End.QUEUED, "on its way when the run ended")
 
 
 # ---- Kills
@@ -463,6 +478,24 @@ def test_a_loss_at_one_node_is_not_excused_by_the_other(tmp_path: Path) -> None:
     assert scene.fate() == LOST
 
 
+def test_a_loss_further_on_is_not_excused_by_what_a_node_before_says(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, at=("b", "a"))
+    scene.takes("a", LAMP, "uplink", PHONE)
+    scene.ends("a", PHONE, "expired")
+    scene.ends("a", "uplink", "acknowledged")
+    scene.takes("centre", "node:a", "node:b")
+    assert scene.fate() == LOST
+
+
+def test_the_node_above_two_neighbours_is_not_on_their_way(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, at=("a",))
+    scene.takes("a", LAMP, "uplink")
+    scene.fails("centre", 18_000)
+    scene.start("centre", 19_000)
+    scene.takes("centre", "node:a")
+    assert scene.fate() == LOST, "whatever the centre had forgotten"
+
+
 def test_sent_to_where_it_had_been(tmp_path: Path) -> None:
     scene = Scene(tmp_path, qos=0, at=("a", "b"))
     scene.takes("a", LAMP, "uplink", PHONE)
@@ -491,6 +524,28 @@ def test_copies_from_two_of_a_roaming_devices_nodes(tmp_path: Path) -> None:
     scene.ends("a", PHONE, "acknowledged")
     assert not scene.evidence().may_repeat(scene.message, "phone-1"), "it did not roam"
     scene.moves["phone-1"] = [10_000 * MS]
+    assert scene.evidence().may_repeat(scene.message, "phone-1")
+
+
+def test_copies_by_two_of_a_roaming_publishers_nodes(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.nodes["lamp-1"] = ("a", "b")
+    scene.goes("a", "centre")
+    scene.takes("b", LAMP, "uplink", PHONE)
+    scene.ends("b", PHONE, "acknowledged")
+    assert not scene.evidence().may_repeat(scene.message, "phone-1"), "it did not roam"
+    scene.moves["lamp-1"] = [10_000 * MS]
+    assert scene.evidence().may_repeat(scene.message, "phone-1")
+
+
+def test_copies_of_what_was_kept_for_who_asks(scene: Scene) -> None:
+    scene.goes("a", "centre", "b")
+    kept = Ended(
+        at=30_000, topic=TOPIC, digest=scene.message.digest, to="client:tablet-1-run", outcome="sent", stored=True
+    )
+    scene.lines["b"].append(kept)
+    assert not scene.evidence().may_repeat(scene.message, "phone-1"), "for somebody else"
+    scene.lines["b"].append(msgspec.structs.replace(kept, to=PHONE))
     assert scene.evidence().may_repeat(scene.message, "phone-1")
 
 

@@ -79,7 +79,7 @@ def test_a_subscription_counts_from_when_it_is_confirmed_also_for_topics_that_we
 
 def test_after_the_end_nothing_counts(ledger: Ledger) -> None:
     ticket = ledger.sent(message(1))
-    ledger.close()
+    ledger.close(50)
     assert ledger.sent(message(2)) == CLOSED
     ledger.accepted(CLOSED, 5)
     ledger.refused(ticket, "no")

@@ -128,7 +128,7 @@ MISTAKES = [
     ),
     ("at: house, count: 3", "at: house, place: a//b", r"line 14: `populations\.lamp`: an empty topic level"),
     ("at: house, count: 3", "at: house, commands: [relay]", r"line 14: .*commands`: a lamp gives no orders"),
-    ("profile: watch", "profile: watch, bulk: true", r"line 15: .*the load generator carries meters and lamps"),
+    ("relay, at: house", "relay, at: house, bulk: true", r"line 16: .*bulk`: the load generator speaks MQTT alone"),
     ("commands: [lamp, relay]", "commands: [lamp, lock]", r"line 17: .*commands`: no population `lock`"),
     ("commands: [lamp, relay]", "commands: [maker]", r"line 17: .*commands\[0\]`: `maker` takes no orders"),
     (", commands: [lamp, relay]", "", r"line 17: `populations\.phone`: a remote needs `commands`"),
