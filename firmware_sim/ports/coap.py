@@ -1,8 +1,8 @@
 """A port on CoAP: aiocoap as the client of a topic server, `a/b` at `/ps/data/a/b`.
 
 Publishing is a confirmable PUT, subscribing an observation, reading a GET; each says whose it is. An observation is
-asked for again at the device's keep-alive, because a server may have dropped it and a client cannot know. aiocoap hands on the
-newest notification when several wait, as RFC 7641 §1.3 allows: observers see states.
+asked for again at the device's keep-alive, because a server may have dropped it and a client cannot know. aiocoap hands
+on the newest notification when several wait, as RFC 7641 §1.3 allows: observers see states.
 
 There is no session: a device that slept, failed or went elsewhere begins with a new socket, and observes anew.
 """

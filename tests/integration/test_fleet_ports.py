@@ -20,7 +20,7 @@ import pytest
 from firmware_sim.devices.port import Access, Delivery, Port, Will
 from firmware_sim.links.packets.namespace import Namespace
 from firmware_sim.links.packets.network import obstacle
-from firmware_sim.ports import coap, new_port, serial
+from firmware_sim.ports import new_port, serial
 from firmware_sim.ports.silence import silence
 from oriole.link.serial import GatewayEndpoint, Greeted, Received, Session
 from oriole.urls import Endpoint
