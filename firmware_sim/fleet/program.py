@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 import time
@@ -17,7 +18,6 @@ from firmware_sim.report.result import Result
 from firmware_sim.scenario.file import Scenario, load
 from firmware_sim.scenario.nodes import Node
 from firmware_sim.scenario.plan import Action
-from oriole.logging import set_up
 from oriole.typed_yaml import ConfigError
 
 from .fleet import Fleet, FleetError
@@ -118,13 +118,12 @@ def _live(
         from firmware_sim.virtual.loop import run as run_virtually
         from firmware_sim.virtual.world import VirtualWorld
 
-        set_up("error")  # what nodes warn of is what the scenario does to them
-
         async def virtually(loop: VirtualLoop) -> Fleet:
             world = VirtualWorld(scenario, seed, loop, trace.decided if trace.is_on else None)
             return await _run(Fleet(scenario, seed, world, trace, actions), wishes)
 
-        return run_virtually(virtually)
+        with _quiet_nodes():
+            return run_virtually(virtually)
 
     async def really() -> Fleet:
         from firmware_sim.real.world import RealWorld
@@ -133,6 +132,18 @@ def _live(
         return await _run(Fleet(scenario, seed, world, trace, actions), wishes)
 
     return asyncio.run(really())
+
+
+@contextlib.contextmanager
+def _quiet_nodes() -> Iterator[None]:
+    """What nodes in this process warn of is what the scenario does to them: only their errors are shown."""
+    logger = logging.getLogger("oriole")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 async def _run(fleet: Fleet, wishes: Wishes) -> Fleet:

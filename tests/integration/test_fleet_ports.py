@@ -102,6 +102,12 @@ class Tally:
     def connected(self, now_ns: int) -> None:
         self.sessions += 1
 
+    def woke(self, now_ns: int) -> None:
+        """Where there is a device, it is awake."""
+
+    def slept(self, now_ns: int) -> None:
+        """It sleeps."""
+
     def sent(self, size_bytes: int, now_ns: int) -> None:
         self.sent_bytes += size_bytes
         self.news.set()
@@ -522,7 +528,7 @@ def test_an_observer_goes_over_to_an_edge_and_back() -> None:
 
 def test_a_refresh_is_no_second_observation_and_finds_a_server_that_forgot() -> None:
     async def scene(broker: Program) -> None:
-        port, other = (new_port(Access(next(names), "run", "lamp", keep_alive_s=1), [broker.coap]) for _ in range(2))
+        port, other = (new_port(Access(next(names), "run", "lamp", keep_alive_s=0.1), [broker.coap]) for _ in range(2))
         log, others = await observing(port, "a"), await opened(other)
         for ticket in range(5):
             other.publish("a", b"%d" % ticket, 1, True, ticket)
