@@ -273,6 +273,9 @@ class BulkLedger:
         self.awaited -= sum(number >= heard.first and number not in heard.received for heard in heard_by)
         self.note("refused", f"no. {number} of {stream.publisher} on {stream.topic}: {reason}")
 
+    def unanswered(self, ticket: int, reason: str) -> None:
+        """See `Scribe`. MQTT answers, sooner or later."""
+
     def resent(self, tickets: list[int]) -> None:
         """The publisher sent these again."""
         for ticket in tickets:

@@ -74,6 +74,7 @@ class Device:
         self._missed: list[Callable[[], None]] = []
         self._said_state: Values | None = None
         self._asked_ns = 0
+        self._obeyed: Stamp | None = None
         self._download = Download(self._ask_for_chunk, self.later)
         self.reset()
 
@@ -186,6 +187,7 @@ class Device:
             self._stop()
             if not keeps_state:
                 self._download.flash.forget()
+                self._obeyed = None
                 self.reset()
 
     def reboot(self) -> None:
@@ -348,8 +350,11 @@ class Device:
     def _take(self, topic: str, values: Values, stamp: Stamp | None) -> None:
         """Orders come from anybody, everything else from this run."""
         match topic.removeprefix(f"{self.traits.topic}/"):
+            case "set" if self.order_is_state and stamp is not None and stamp == self._obeyed:
+                pass  # it asked again how things shall be, and they are
             case "set":
                 self.obey(values)
+                self._obeyed = stamp
                 self.report_state(**({} if stamp is None else {"obeyed": [stamp.publisher, stamp.number]}))
             case "firmware" if stamp is not None:
                 self._download.offered(values)
@@ -374,6 +379,8 @@ class Device:
 
     def unanswered(self, ticket: int | None, reason: str) -> None:
         self.trouble = reason
+        if ticket is not None:
+            self._ledger.unanswered(ticket, reason)
         self._ledger.note("unanswered", f"{self.traits.name}: {reason}")
 
     def resent(self, tickets: list[int]) -> None:

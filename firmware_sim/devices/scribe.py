@@ -31,6 +31,9 @@ class Scribe(Protocol):
     def refused(self, ticket: int, reason: str) -> None:
         """The publisher was told no."""
 
+    def unanswered(self, ticket: int, reason: str) -> None:
+        """Nobody knows whether the other side has it."""
+
     def resent(self, tickets: list[int]) -> None:
         """The publisher sent these again."""
 
