@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 CONFIRM_INTERVAL_MS = 250
 """Least time between confirmable notifications to one observer: a burst costs it four acknowledgements a second."""
-STEP_MS = 60_000
-STEPS_PER_ROUND = 60
+ROUND_MS = 3_600_000
 """Every hour each observer is asked for a sign of life, and one that is gone is found out: RFC 7641 allows a day."""
+STEPS_PER_ROUND = 60
 
 
 class Observer(Observation):
@@ -180,7 +180,9 @@ class Notification(OneByOne):
 
 
 class Rounds:
-    """Goes round all observers, a few at each step, and has each show that it is alive."""
+    """Goes round all observers, a few at each step, and has each show that it is alive. Once an hour and hardly more
+    often, for each question wakes a radio.
+    """
 
     __slots__ = ("observers", "wake_at")
 
@@ -190,6 +192,11 @@ class Rounds:
 
     def __len__(self) -> int:
         return len(self.observers)
+
+    @property
+    def pause_ms(self) -> int:
+        """From one step to the next, of which few observers need few."""
+        return ROUND_MS // max(1, min(len(self.observers), STEPS_PER_ROUND))
 
     def add(self, observer: Observer) -> None:
         """Its turn comes last."""
@@ -205,4 +212,4 @@ class Rounds:
         for observer in list(islice(observers, -(-len(observers) // STEPS_PER_ROUND))):
             observers[observer] = observers.pop(observer)
             observer.check()
-        return now + STEP_MS if observers else None
+        return now + self.pause_ms if observers else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from broker.coap.caller import Caller, check_queries, is_endpoint_name
 from broker.coap.directory import links
 from broker.coap.guests import Guest, Guests
-from broker.coap.observers import STEP_MS, Observer, Rounds
+from broker.coap.observers import Observer, Rounds
 from broker.coap.port import Port
 from broker.coap.ready import ReadyAnswers
 from broker.coap.representation import NOTHING_YET, Representation
@@ -276,7 +276,7 @@ class CoapService:
             observer = Observer(port, peer, token, call.topic, label)
             port.endpoint.observe(observer)
             self._rounds.add(observer)
-            self.engine.deadlines.schedule(self._rounds, now + STEP_MS)
+            self.engine.deadlines.schedule(self._rounds, now + self._rounds.pause_ms)
             self.router.subscribe(call.topic, observer, port.form, now)
         if value is not None:
             self.engine.settlement.send(Stored.copy_of(value), (observer,), now)

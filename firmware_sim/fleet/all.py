@@ -90,7 +90,7 @@ def _run(file: Path, world: str) -> Outcome:
                 process.terminate()
                 words, _ = process.communicate()
             except KeyboardInterrupt:  # it has heard of it too, and ends in order
-                process.wait()
+                process.communicate()
                 raise
         result = msgspec.json.decode(figures.read_bytes(), type=Result) if figures.exists() else None
     return Outcome(file.stem, world, time.monotonic() - began_s, process.returncode, result, words)

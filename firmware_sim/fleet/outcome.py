@@ -52,7 +52,7 @@ def result_of(fleet: Fleet, carrier: str, took_s: float) -> Result:
         windows=[(cut.start_ns, cut.end_ns) for cut in fleet.cuts()],
         links=links,
         economy=economy,
-        energy=_energy(fleet, batteries),
+        energy=_energy(fleet, batteries or {}),
         lag=fleet.lag(),
         crowds=fleet.crowd.result,
         incidents=dict(Counter(happening.what for happening in fleet.happenings)),
@@ -60,9 +60,11 @@ def result_of(fleet: Fleet, carrier: str, took_s: float) -> Result:
     )
 
 
-def _batteries(fleet: Fleet) -> dict[str, float]:
-    """How many days the battery of each device lasts."""
-    days = {}
+def _batteries(fleet: Fleet) -> dict[str, float] | None:
+    """How many days the battery of each device lasts; None where time is compressed."""
+    if fleet.scenario.compress != 1:
+        return None
+    days: dict[str, float] = {}
     for member in fleet.members:
         radio = fleet.radios.get(member.name)
         if radio is not None and member.profile.battery_mwh:

@@ -48,13 +48,15 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = None) -> int:
     """Run the scenario and print its figures; exit status 1 when a message is unaccounted for or doubled, when an
-    expectation is missed, or nothing could begin. `actions` are done instead of what the seed plans.
+    expectation is missed, or nothing could begin. `actions` are done instead of what the seed plans; the scenario is
+    then the one that was run, compressed already.
 
     Raises `ConfigError` for wishes that do not go together with the file.
     """
     scenario = instead(scenario, wishes.addresses)
-    factor = wishes.compress or (1.0 if wishes.virtual else scenario.compress)
-    scenario = msgspec.structs.replace(scenario, compress=factor).compressed()
+    if actions is None:
+        factor = wishes.compress or (1.0 if wishes.virtual else scenario.compress)
+        scenario = msgspec.structs.replace(scenario, compress=factor).compressed()
     try:
         fleet, result = live(scenario, wishes, actions)
     except (FleetError, WorldError, NetworkError) as error:
@@ -77,8 +79,7 @@ def replay(trace: Path, wishes: Wishes) -> int:
     """Do what `trace` says was planned, at the times that it says; see `run`. Raises `ConfigError`."""
     scenario, seed, actions = read_plan(trace)
     seed = seed if wishes.seed is None else wishes.seed
-    scenario = msgspec.structs.replace(scenario, compress=1.0)  # the trace's scenario is the one that was run
-    return run(scenario, msgspec.structs.replace(wishes, seed=seed, compress=1.0), actions)
+    return run(scenario, msgspec.structs.replace(wishes, seed=seed), actions)
 
 
 def instead(scenario: Scenario, addresses: Mapping[str, list[str]]) -> Scenario:

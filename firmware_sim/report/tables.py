@@ -15,7 +15,7 @@ from .result import Result
 UNDELIVERED = ("expired", "replaced", "dropped", "refused", "queued", "lost QoS 0")
 """Of `COLUMNS`, those that have a table of their own: usually there is nothing in it."""
 ARRIVED = tuple(name for name in COLUMNS if name not in UNDELIVERED)
-STYLES = {State.MET: "green", State.MISSED: "bold red", State.WAITING: "yellow"}
+STYLES = {State.MET: "green", State.MISSED: "bold red", State.WAITING: "yellow", State.UNJUDGED: "yellow"}
 
 
 def summary(result: Result) -> Group:

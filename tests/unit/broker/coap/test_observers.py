@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from unit.broker.book import Pages
 from unit.broker.coap.house import House
@@ -189,6 +191,22 @@ def test_within_the_hour_everyone_shows_that_he_is_there() -> None:
     house.wait(100_000)
     assert len(alive) == 99
     assert house.service.observer_count == 99
+
+
+@pytest.mark.parametrize("count", [1, 12, 59])
+def test_few_observers_are_asked_no_more_often_than_many(count: int) -> None:
+    house = House()
+    house.put("a", b"1")
+    for peer in range(count):
+        house.observe("a", peer=peer)
+    asked: set[tuple[object, int]] = set()
+    for _ in range(3 * HOUR // 1_000 + 1):
+        house.wait(1_000)
+        for address, message in house.channel.sent:
+            asked.add((address, message.message_id))
+            house.acknowledge(message, address)
+        house.channel.sent.clear()
+    assert Counter(address for address, _ in asked) == dict.fromkeys(range(count), 3)
 
 
 def test_deleting_tells_observers_and_ends_their_observations() -> None:

@@ -140,3 +140,9 @@ def test_in_words(measures: Measures) -> None:
     ]
     assert tally(judgements) == {State.MISSED: 2, State.WAITING: 1}
     assert isinstance(judgements[0], Judgement)
+
+
+def test_no_battery_is_judged_where_time_is_compressed(measures: Measures) -> None:
+    measures.batteries = None
+    expectations = [Expectation(measure="battery_days", at_least=3), Expectation(measure="lost", at_most=1)]
+    assert [measures.judge(expectation).state for expectation in expectations] == [State.UNJUDGED, State.MET]
