@@ -8,32 +8,37 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from firmware_sim.devices.clock import SECOND_NS
 from firmware_sim.load.process import resident_kib
+from firmware_sim.report.journal import Journal
+from oriole.typed_yaml import convert
 
 from . import limits
-from .closing import rows_of
 from .config import BulkConfig
 from .crowd import Crowd
 from .loop import READABLE, Loop
-from .orders import Answer, Begin, Closed, Do, Order, Quiet, Refused, Stop
-from .result import BulkResult
+from .orders import Answer, Begin, Closed, Do, Flush, Flushed, Order, Quiet, Refused, Stop
 
 _MANY_BYTES = 1 << 16
+_JOURNAL_BUFFER_BYTES = 1 << 18
 
 
 class Server:
     """Obeys orders; a source of the loop that also carries the devices."""
 
-    def __init__(self, crowd: Crowd, loop: Loop, stdin: int, unread: bytes) -> None:
+    def __init__(self, crowd: Crowd, journal: Journal, loop: Loop, stdin: int, unread: bytes) -> None:
         self._crowd = crowd
+        self._journal = journal
         self._loop = loop
         self._stdin = stdin
         self._unread = unread
-        self.is_asked_for_result = False
+        self._decoder = msgspec.json.Decoder(Order)
+        self.is_stopped_in_order = False
         os.set_blocking(stdin, False)
         loop.watch(stdin, READABLE, self)
         crowd.connect()
@@ -45,7 +50,7 @@ class Server:
         self._unread += data
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
-            self._obey(msgspec.json.decode(line, type=Order))
+            self._obey(self._decoder.decode(line))
         if not data:
             self._loop.stop()
 
@@ -57,42 +62,17 @@ class Server:
                 self._crowd.do(order)
             case Quiet():
                 self._crowd.quiet()
+            case Flush():
+                at_ns = self._loop.now_ns()
+                self._journal.flush()
+                say(Flushed(at_ns))
             case Stop():
-                self.is_asked_for_result = True
+                self.is_stopped_in_order = True
                 self._loop.stop()
 
     def _tell(self) -> None:
         say(self._crowd.progress())
         self._loop.at(self._loop.now_ns() + SECOND_NS, self._tell)
-
-    def result(self) -> BulkResult:
-        """The books as they stand."""
-        crowd, ledger = self._crowd, self._crowd.ledger
-        rows = rows_of(ledger)
-        return BulkResult(
-            devices=len(crowd.devices),
-            seconds=(self._loop.now_ns() - crowd.began_ns) / SECOND_NS,
-            sent=ledger.sent_total,
-            accepted=ledger.accepted_total,
-            received=ledger.received_total,
-            due=ledger.due_total,
-            foreign=ledger.foreign,
-            not_done=crowd.not_done,
-            orders=ledger.orders,
-            orders_confirmed=ledger.confirmed_orders,
-            publishers=rows.publishers,
-            subscribers=rows.subscribers,
-            outside=rows.outside,
-            missing=rows.missing,
-            passages=rows.passages,
-            round_trips=ledger.round_trips,
-            lag=crowd.lag,
-            passes=self._loop.passes,
-            losses=ledger.losses,
-            notes=dict(ledger.notes),
-            cpu_s=time.process_time(),
-            resident_mib=resident_kib(os.getpid()) / 1024,
-        )
 
 
 def say(answer: Answer) -> None:
@@ -108,22 +88,29 @@ def main() -> None:
     line, _, unread = _first_line(stdin)
     if not line:
         return
-    loop = Loop()
     try:
-        config = msgspec.json.decode(line, type=BulkConfig)
-        limits.check(config)
-    except (msgspec.DecodeError, limits.LimitError) as error:
+        config = convert(msgspec.json.decode(line), BulkConfig)
+        sources = limits.sources(config)
+    except (msgspec.MsgspecError, limits.LimitError) as error:
         say(Refused(str(error)))
         return
-    crowd = Crowd(config, loop)
-    server = Server(crowd, loop, stdin, unread)
+    with Path(config.journal).open("wb", buffering=_JOURNAL_BUFFER_BYTES) as file:
+        _carry(config, sources, file, stdin, unread)
+
+
+def _carry(config: BulkConfig, sources: list[str], file: IO[bytes], stdin: int, unread: bytes) -> None:
+    loop = Loop()
+    journal = Journal(config.run, file, loop.now_ns)
+    crowd = Crowd(config, loop, journal, sources)
+    server = Server(crowd, journal, loop, stdin, unread)
     loop.run()
+    journal.close()
+    closed = Closed(crowd.lag, loop.passes, time.process_time(), resident_kib(os.getpid()) / 1024)
     loop.ignore(stdin)
-    result = server.result()
     asyncio.run(crowd.close())
     loop.close()
-    if server.is_asked_for_result:
-        say(Closed(result))
+    if server.is_stopped_in_order:
+        say(closed)
 
 
 def _first_line(stdin: int) -> tuple[bytes, bytes, bytes]:

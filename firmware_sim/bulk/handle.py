@@ -11,10 +11,10 @@ import msgspec
 
 from firmware_sim.child import python_module
 from firmware_sim.devices.clock import SECOND_NS
+from firmware_sim.scenario.values import plain
 
 from .config import BulkConfig
-from .orders import Answer, Begin, Closed, Do, Order, Progress, Quiet, Refused, Stop
-from .result import BulkResult
+from .orders import Answer, Begin, Closed, Do, Flush, Flushed, Order, Progress, Quiet, Refused, Stop
 
 CLOSE_S: Final = 60.0
 _LONGEST_LINE_BYTES: Final = 1 << 30
@@ -26,7 +26,7 @@ class BulkError(RuntimeError):
 
 
 class Bulk:
-    """`start`, `wait_until_ready`, `begin`, `do`, `quiet`, `close`. Every method raises `BulkError`.
+    """`start`, `wait_until_ready`, `begin`, `do`, `quiet`, `flush`, `close`. Every method raises `BulkError`.
 
     Args:
         enter: called in the new process before it begins: to enter a network namespace.
@@ -35,12 +35,16 @@ class Bulk:
     def __init__(self, enter: Callable[[], None] | None = None) -> None:
         self._enter = enter
         self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[BulkResult] | None = None
+        self._reading: asyncio.Task[Closed] | None = None
+        self.names: frozenset[str] = frozenset()
+        """The devices that it carries."""
+        self._flushed_ns = 0
         self.progress: Progress | None = None
         """What the process last said of itself; None before it is there."""
 
     async def start(self, config: BulkConfig) -> None:
         """Start the process; its devices begin to connect. Refused at once: more than the system allows."""
+        self.names = frozenset(member.name for member in config.members())
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
             *python_module("firmware_sim.bulk"),
@@ -51,7 +55,7 @@ class Bulk:
         )
         self._reading = asyncio.create_task(self._read(self._process))
         try:
-            await self._tell(config)
+            await self._tell(plain(config))
             while self.progress is None:
                 await self._look()
         except BaseException:
@@ -66,10 +70,6 @@ class Bulk:
             missing = f"{wanted - self.progress.ready} of {wanted} bulk devices ({self.progress.trouble})"
             raise BulkError(f"waited {timeout_s:g} s in vain for {missing}")
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Wait until nothing that is due between bulk devices is under way; False where that takes too long."""
-        return await self._wait(timeout_s, lambda now: not now.awaited)
-
     async def begin(self, at_ns: int = 0) -> None:
         """Let the plan begin at `at_ns` of CLOCK_MONOTONIC, a second ahead or more; 0 for as soon as it is prepared."""
         await self._tell(Begin(at_ns))
@@ -82,8 +82,16 @@ class Bulk:
         """Have devices say nothing more by themselves."""
         await self._tell(Quiet())
 
-    async def close(self) -> BulkResult:
-        """Close the books and disconnect everybody; the process ends."""
+    async def flush(self) -> int:
+        """Have all in the journal that was seen by a moment from now on; that moment, in ns of CLOCK_MONOTONIC."""
+        asked_ns = time.monotonic_ns()
+        await self._tell(Flush())
+        while self._flushed_ns < asked_ns:
+            await self._look()
+        return self._flushed_ns
+
+    async def close(self) -> Closed:
+        """Complete the journal and disconnect everybody; the process ends."""
         assert self._reading is not None
         try:
             await self._tell(Stop())
@@ -104,16 +112,18 @@ class Bulk:
                 self._process.kill()
             await self._process.wait()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> BulkResult:
+    async def _read(self, process: asyncio.subprocess.Process) -> Closed:
         assert process.stdout is not None
         async for line in process.stdout:
             match msgspec.json.decode(line, type=Answer):
                 case Progress() as progress:
                     self.progress = progress
+                case Flushed(at_ns):
+                    self._flushed_ns = at_ns
                 case Refused(error):
                     raise BulkError(error)
-                case Closed(result):
-                    return result
+                case Closed() as closed:
+                    return closed
         raise BulkError("the bulk process ended unexpectedly")
 
     async def _wait(self, timeout_s: float, is_so: Callable[[Progress], bool]) -> bool:
@@ -136,7 +146,7 @@ class Bulk:
         if self._reading.done():
             await self._reading
 
-    async def _tell(self, order: Order | BulkConfig) -> None:
+    async def _tell(self, order: Order | dict[str, object]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         try:

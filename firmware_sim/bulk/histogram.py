@@ -24,6 +24,12 @@ class Histogram(msgspec.Struct):
         if took_ns > self.max_ns:
             self.max_ns = took_ns
 
+    def take(self, other: "Histogram") -> None:
+        """Count all that the other has counted."""
+        for bucket, count in other.counts.items():
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
+        self.max_ns = max(self.max_ns, other.max_ns)
+
     def percentile_ns(self, percent: int) -> int:
         """The nearest rank, rounded up to its bucket's end; 0 without any."""
         rank = -(-sum(self.counts.values()) * percent // 100)

@@ -13,14 +13,17 @@ _OTHER_FILES: Final = 32
 _PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FREE_SHARE: Final = 0.95
 """Of the ports; others connect too, and who comes back finds its last port still waiting."""
+_MAX_SOURCES: Final = 250
 
 
 class LimitError(RuntimeError):
     """The system does not allow so many devices; the message says what to do."""
 
 
-def check(config: BulkConfig) -> None:
-    """Raise the limit of open files as far as it goes. Raises LimitError where something does not suffice."""
+def sources(config: BulkConfig) -> list[str]:
+    """The addresses to connect from, in turn; one that is empty stands for any. Raises the limit of open files as far
+    as it goes. Raises LimitError where something does not suffice.
+    """
     allow_open_files()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = config.count + _OTHER_FILES
@@ -28,19 +31,23 @@ def check(config: BulkConfig) -> None:
         raise LimitError(f"{config.count} devices need {needed} open files, and {files} are allowed: see `ulimit -Hn`")
     lowest, highest = map(int, _PORTS.read_text().split())
     ports = int((highest - lowest + 1) * _FREE_SHARE)
-    for (host, port), count in _connections(config).items():
-        sources = max(1, len(config.sources))
-        if count > ports * sources:
-            raise LimitError(
-                f"{count} devices to {host}:{port} need {-(-count // ports)} addresses in `sources`, such as "
-                f"127.0.0.2: each has {ports} ports (net.ipv4.ip_local_port_range)"
-            )
+    connections = _connections(config)
+    most = max(connections.values())
+    if most <= ports:
+        return [""]
+    needed = -(-most // ports)
+    if needed > _MAX_SOURCES or not all(host.startswith("127.") for host, _ in connections):
+        raise LimitError(
+            f"{most} devices to one address, and this machine has {ports} ports to connect from: "
+            "widen net.ipv4.ip_local_port_range, or give the population more nodes"
+        )
+    return [f"127.0.0.{last}" for last in range(1, needed + 1)]
 
 
 def _connections(config: BulkConfig) -> Counter[tuple[str, int]]:
     """The most that each address may see: whoever roams may go there."""
     counts: Counter[tuple[str, int]] = Counter()
-    for group in config.groups:
-        for address in set(group.addresses):
-            counts[address] += group.count
+    for name, doors in config.doors.items():
+        for address in set(doors):
+            counts[address] += config.scenario.populations[name].count
     return counts

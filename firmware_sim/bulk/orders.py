@@ -1,12 +1,10 @@
 """What the bulk process is told and what it says: one JSON object per line. The first line is its configuration."""
 
-from typing import Literal
-
 import msgspec
 
 from firmware_sim.devices.stamp import Values
 
-from .result import BulkResult
+from .histogram import Histogram
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
@@ -15,30 +13,27 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     at_ns: int = 0
 
 
-class Do(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Something happens to devices, as to those of a fleet. To lose all connections at once is `roam`: with one address
-    each comes back to the same node.
-    """
+class Do(msgspec.Struct, frozen=True, tag=True):
+    """Something happens to a device that its own plan does not know of: see `firmware_sim.devices.perform`."""
 
-    verb: Literal["power_on", "power_off", "fail", "pause", "go_on", "slow", "read_on", "roam"]
-    """What."""
-    to: list[str] = []
-    """Devices, by name; empty for all."""
+    to: str
+    verb: str
     values: Values = {}
-    """What the verb needs: `fail` takes `keeps_state` and `silently`."""
-    per_s: float = 0.0
-    """To how many of them in a second; 0 for all at once."""
 
 
 class Quiet(msgspec.Struct, frozen=True, tag=True):
     """Devices say nothing more by themselves; they still listen, obey and confirm."""
 
 
+class Flush(msgspec.Struct, frozen=True, tag=True):
+    """Have all that was seen in the journal, and say so."""
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
-    """Close the books, disconnect everybody, and say the result."""
+    """Write down the rest, disconnect everybody, and say what it took."""
 
 
-Order = Begin | Do | Quiet | Stop
+Order = Begin | Do | Quiet | Flush | Stop
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -49,18 +44,18 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """Devices that are there before the run begins, and not yet switched on."""
     on: int
     """Devices that are switched on."""
-    connected: int
     ready: int
     """Devices whose subscriptions are all confirmed."""
     sent: int
-    accepted: int
     received: int
-    awaited: int
-    """Messages of these devices to these devices that are due and have not arrived."""
-    lag_p99_ms: float
-    """Of all steps so far: how late they began."""
     trouble: str = ""
     """One that is on and not ready, and what it last heard."""
+
+
+class Flushed(msgspec.Struct, frozen=True, tag=True):
+    """The journal holds all that had been seen at `at_ns`."""
+
+    at_ns: int
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -70,9 +65,14 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class Closed(msgspec.Struct, frozen=True, tag=True):
-    """The books, as the last line."""
+    """The journal is complete; what the process took for it. The last line."""
 
-    result: BulkResult
+    lag: Histogram
+    """How late planned steps began: the generator's own fault."""
+    passes: Histogram
+    """How long the generator was busy at a time; a latency is wrong by no more than that."""
+    cpu_s: float
+    resident_mib: float
 
 
-Answer = Progress | Refused | Closed
+Answer = Progress | Flushed | Refused | Closed

@@ -97,7 +97,7 @@ def _economy(fleet: Fleet) -> Table:
     look = fleet.looks[-1]
     for way, links in fleet.scenario.carriers().items():
         carried = sum(look.links[link].total_bytes for link in links if link in look.links)
-        delivered = look.delivered_bytes.get(way, 0)
+        delivered = fleet.ledger.delivered_bytes[way]
         times = [took for connection, _, took, found in fleet.ledger.answers if found and connection == way]
         ratio = f"{carried / delivered:.2f}" if delivered else ""
         p50 = f"{summarise(times[-RECENT:]).p50_ms:.1f}"

@@ -1,4 +1,4 @@
-"""Who writes down what devices see: a ledger with a line for each message, or one for devices in bulk."""
+"""Who writes down what devices see: a ledger, or a journal from which another process reads it into its ledger."""
 
 from typing import Protocol
 

@@ -1,138 +1,164 @@
-"""The part of a fleet that the load generator carries: populations as groups of a bulk process, in step with others."""
+"""The part of a fleet that the load generator carries: populations in processes of their own, in step with the others.
 
+Devices of several processes have one account: each process writes a journal of what its devices see, this one too, and
+all are read into the fleet's ledger when nothing is in a hurry any more.
+"""
+
+import asyncio
+import tempfile
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
-from firmware_sim.bulk import Bulk, BulkConfig, BulkError, BulkResult, Do, Group, TargetOf
+from firmware_sim.bulk import Bulk, BulkConfig, BulkError, Closed, Do, Histogram
+from firmware_sim.report.journal import Journal, Journals
+from firmware_sim.report.ledger import Ledger
 from firmware_sim.report.result import Crowds
+from firmware_sim.scenario.file import Scenario
 from firmware_sim.scenario.plan import Action
 from firmware_sim.scenario.roster import Member
 
 from .world import World, WorldError
 
-AHEAD_NS = 2_000_000_000
+T = TypeVar("T")
+
+AHEAD_NS = 1_000_000_000
 """The plan is prepared before it begins: so much ahead it is told when that is."""
-CONNECTS_PER_S = 1000.0
 
 
 class Crowd:
-    """All bulk devices of a fleet, in one process. Raises `WorldError`."""
+    """All bulk devices of a fleet, a process for each place that they are in. Raises `WorldError`."""
 
-    def __init__(self, world: World, members: Sequence[Member], seed: int) -> None:
+    def __init__(self, world: World, scenario: Scenario, members: Sequence[Member], seed: int, ledger: Ledger) -> None:
         self._world = world
+        self._scenario = scenario
         self._seed = seed
-        self._groups: dict[str, list[Member]] = {}
-        for member in members:
-            self._groups.setdefault(member.traits.population, []).append(member)
+        self._ledger = ledger
+        self._populations = list(dict.fromkeys(member.traits.population for member in members))
         self.names = frozenset(member.name for member in members)
         """Its devices."""
-        self._bulk: Bulk | None = None
         self.result: Crowds | None = None
+        self.ending = ""
+        """Why one of its processes ended though nobody ended it, in words."""
+        self._bulks: list[Bulk] = []
+        self._journals: Journals | None = None
+        self.journal: Journal | None = None
+        """Where the fleet's other devices tell what they see; None where there is no crowd."""
+        if members:
+            self._folder = tempfile.TemporaryDirectory(prefix="oriole-crowd-")
+            own = Path(self._folder.name) / "fleet"
+            self._file = own.open("wb")
+            self._files = [own]
+            self.journal = Journal(world.run, self._file, world.clock.now_ns)
 
     def progress(self) -> str:
-        """Where it is, in words; empty where there is nobody."""
-        now = self._bulk.progress if self._bulk is not None else None
-        return "" if now is None else f"; in bulk {now.ready} devices, {now.sent} sent, {now.received} received"
+        """Devices that are ready, messages sent and received, those of the fleet's other devices among them."""
+        assert self.journal is not None
+        said = [bulk.progress for bulk in self._bulks if bulk.progress is not None]
+        ready = sum(each.ready for each in said)
+        sent = self.journal.sent_total + sum(each.sent for each in said)
+        received = self.journal.received_total + sum(each.received for each in said)
+        return f"{ready} devices in bulk, {sent} sent, {received} received"
 
     async def open(self, ready_s: float) -> None:
         """Start, and wait until all are connected."""
-        if not self._groups:
-            return
-        groups = [_group(name, members[0], self._world.doors(name)) for name, members in self._groups.items()]
-        config = BulkConfig(run=self._world.run, seed=self._seed, groups=groups, connects_per_s=CONNECTS_PER_S)
-        self._bulk = Bulk(self._world.settle(next(iter(self._groups))))
-        try:
-            await self._bulk.start(config)
-            await self._bulk.wait_until_ready(ready_s + config.count / CONNECTS_PER_S)
-        except BulkError as error:
-            raise WorldError(str(error)) from error
+        places: dict[Callable[[], None] | None, list[str]] = {}
+        for name in self._populations:
+            places.setdefault(self._world.settle(name), []).append(name)
+        for number, (settle, names) in enumerate(places.items(), 1):
+            file = Path(self._folder.name) / f"bulk-{number}"
+            config = BulkConfig(
+                run=self._world.run,
+                seed=self._seed,
+                scenario=self._scenario,
+                doors={name: self._world.doors(name) for name in names},
+                journal=str(file),
+            )
+            bulk = Bulk(settle)
+            self._bulks.append(bulk)
+            await _told(bulk.start(config))
+            self._files.append(file)
+            await _told(bulk.wait_until_ready(ready_s + config.count / config.connects_per_s))
+        if self._bulks:
+            self._journals = Journals(self._ledger, self._files)
 
     async def begin(self) -> int:
-        """Have the plan begin; when, in ns of CLOCK_MONOTONIC, which is a moment ahead. Without devices: now."""
-        if self._bulk is None:
+        """Have the plan begin; when, in ns of CLOCK_MONOTONIC, which is a moment ahead. Without devices: 0."""
+        if not self._bulks:
             return 0
         at_ns = time.monotonic_ns() + AHEAD_NS
-        await self._tell(self._bulk.begin(at_ns))
+        for bulk in self._bulks:
+            await _told(bulk.begin(at_ns))
         return at_ns
 
     async def act(self, action: Action) -> None:
         """What is done to one of its devices."""
-        assert self._bulk is not None
-        verb: Any = action.do
-        await self._tell(self._bulk.do(Do(verb=verb, to=[action.to], values=action.values)))
+        for bulk in self._bulks:
+            if action.to in bulk.names:
+                await _told(bulk.do(Do(action.to, action.do, action.values)))
 
     async def quiet(self) -> None:
         """Say nothing more."""
-        if self._bulk is not None:
-            await self._tell(self._bulk.quiet())
+        for bulk in self._bulks:
+            await _told(bulk.quiet())
 
-    async def drain(self, timeout_s: float) -> None:
-        """Wait for what is under way."""
-        if self._bulk is not None:
-            await self._tell(self._bulk.drain(timeout_s))
+    async def catch_up(self) -> None:
+        """Bring the ledger up to date with what everybody has seen."""
+        if self.journal is not None and self._journals is not None:
+            flushed_ns = [await _told(bulk.flush()) for bulk in self._bulks]
+            self.journal.flush()
+            await self._read(self._journals, min(flushed_ns))
 
-    async def close(self) -> None:
-        """Close its books; the process ends."""
-        if self._bulk is not None:
-            try:
-                self.result = _sum_up(await self._bulk.close())
-            except BulkError:
-                await self._bulk.abandon()
-
-    async def _tell(self, order: Any) -> None:
+    async def close(self, ended_ns: int) -> None:
+        """Read the rest, up to `ended_ns`; the processes end."""
+        if self.journal is None:
+            return
         try:
-            await order
-        except BulkError as error:
-            raise WorldError(str(error)) from error
+            closed = await self._close()
+            self.journal.close()
+            if self._journals is not None:
+                await self._read(self._journals, ended_ns)
+                self.result = _sum_up(closed, len(self.names))
+        finally:
+            self._file.close()
+            if self._journals is not None:
+                self._journals.close()
+            self._folder.cleanup()
+
+    async def _close(self) -> list[Closed]:
+        """What the processes say at their end."""
+        closed = []
+        for bulk in self._bulks:
+            try:
+                closed.append(await bulk.close())
+            except BulkError as error:
+                self.ending = f"devices in bulk: {error}"
+                await bulk.abandon()
+        return closed
+
+    async def _read(self, journals: Journals, until_ns: int) -> None:
+        for _ in journals.read(until_ns):
+            await asyncio.sleep(0)  # messages may still be under way
 
 
-def _group(name: str, first: Member, doors: list[tuple[str, int]]) -> Group:
-    """A population as the bulk process knows it: devices that differ in nothing but their names."""
-    traits, population = first.traits, first.population
-    qos: Any = traits.qos
-    version: Any = first.mqtt_version
-    return Group(
-        name=name,
-        kind=first.kind.kind,
-        count=population.count,
-        place=traits.place,
-        addresses=doors,
-        way=traits.way,
-        every_ns=traits.every_ns,
-        qos=qos,
-        lifetime_s=traits.lifetime_s,
-        hears=list(traits.hears),
-        targets=[TargetOf(target.topic, target.kind.kind) for target in traits.targets],
-        announces=traits.announces,
-        awake_ns=traits.awake_ns,
-        padding=traits.padding,
-        takes_firmware=traits.takes_firmware,
-        mqtt_version=version,
-        session_s=first.session_s,
-        keep_alive_s=first.keep_alive_s,
-        starts_ns=population.starts.ns,
-        spread_ns=population.spread.ns,
-    )
+async def _told(order: Awaitable[T]) -> T:
+    try:
+        return await order
+    except BulkError as error:
+        raise WorldError(str(error)) from error
 
 
-def _sum_up(result: BulkResult) -> Crowds:
+def _sum_up(closed: Sequence[Closed], devices: int) -> Crowds:
+    lag, passes = Histogram(), Histogram()
+    for each in closed:
+        lag.take(each.lag)
+        passes.take(each.passes)
     return Crowds(
-        client=result.client,
-        devices=result.devices,
-        sent=result.sent,
-        accepted=result.accepted,
-        due=result.due,
-        delivered=sum(row.delivered for row in result.subscribers),
-        missing=dict(result.missed()),
-        doubled=sum(row.doubled for row in result.subscribers),
-        out_of_order=sum(row.out_of_order for row in result.subscribers),
-        orders=result.orders,
-        orders_confirmed=result.orders_confirmed,
-        adds_up=result.adds_up,
-        is_clean=result.is_clean,
-        latency=result.latency(),
-        lag=result.lag.summary(),
-        connections_lost=len(result.losses),
-        faults=list(result.faults()),
+        client="bulk: Oriole's own MQTT client, many in a process",
+        devices=devices,
+        lag=lag.summary(),
+        passes=passes.summary(),
+        cpu_s=sum(each.cpu_s for each in closed),
+        resident_mib=sum(each.resident_mib for each in closed),
     )

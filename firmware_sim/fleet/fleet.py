@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from firmware_sim.devices.device import Device
-from firmware_sim.devices.port import Access
+from firmware_sim.devices.perform import perform
+from firmware_sim.devices.scribe import Scribe
 from firmware_sim.energy import HANDSHAKES, Radio, new_radio
 from firmware_sim.report.accounts import Accounts, close_books, way_name
 from firmware_sim.report.evidence import Evidence, Failure, Paths
@@ -37,6 +38,7 @@ MIN_LOOK_S = 0.5
 CHECK_S = 0.1
 GOODBYE_S = 0.5
 """So long may a goodbye take to a node that lives on, over a link that ends with the fleet."""
+DONE_TO_LINES = frozenset(("noise", "calm", "unplug", "plug"))
 DONE_TO_DEVICES = frozenset(("fail", "power_off", "roam", "pause", "slow", "noise", "unplug", *ENDS.values()))
 """What is an incident rather than a step that a device takes by itself."""
 
@@ -96,9 +98,10 @@ class Fleet:
         self.books: Accounts | None = None
         """The accounts, when all was over."""
         in_bulk = [] if world.is_virtual else [member for member in self.members if member.population.bulk]
-        self.crowd = Crowd(world, in_bulk, seed)
+        self.crowd = Crowd(world, scenario, in_bulk, seed, self.ledger)
+        self._scribe: Scribe = self.crowd.journal or self.ledger
         self._alone = [member for member in self.members if member.name not in self.crowd.names]
-        self._actions = plan(scenario, self._alone, seed) if actions is None else actions
+        self._actions = plan(scenario, self._alone, seed) if actions is None else self._not_planned_by_others(actions)
         self._planned = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
@@ -128,15 +131,15 @@ class Fleet:
     async def _close(self, watching: asyncio.Task[None] | None) -> None:
         self.phase = "closing"
         self.ended_ns = self.clock.now_ns()
-        self.ledger.close(self.ended_ns)
         gc.unfreeze()
         for task in (*self._tasks, *filter(None, (watching,))):
             task.cancel()
         try:
-            await self.crowd.close()
+            await self.crowd.close(self.ended_ns)
+            self.ledger.close(self.ended_ns)
             self.usage = self.world.usage()
             await self._look()
-            self.endings = self.world.endings()
+            self.endings = [*self.world.endings(), *filter(None, (self.crowd.ending,))]
             files = await self.world.stop()
             self.books = close_books(self.ledger, self.scenario.late_ms, self._evidence(files))
         finally:
@@ -197,7 +200,8 @@ class Fleet:
         incidents = [
             Incident(each.at_ns, each.what, each.who) for each in self.happenings if each.what not in ("cut", "heal")
         ]
-        return Story(self.began_ns, self.ended_ns, self.looks, self.cuts(), latencies, incidents)
+        awaited = self.ledger.awaited_at(look.at_ns for look in self.looks)
+        return Story(self.began_ns, self.ended_ns, self.looks, self.cuts(), latencies, incidents, awaited)
 
     def lag(self) -> Latency:
         """How late the fleet's own planned actions began."""
@@ -215,7 +219,10 @@ class Fleet:
         if self.phase == "connecting" and (missing := self.missing()):
             return f"connecting: waiting for {missing}"
         ready = sum(device.is_ready for device in self.devices.values())
-        counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received{self.crowd.progress()}"
+        if self.crowd.names:
+            counts = self.crowd.progress()
+        else:
+            counts = f"{len(self.ledger.messages)} sent, {self.ledger.received_total} received"
         return f"{self.share_done:4.0%} of {self.scenario.length}  {self.phase}: {ready} devices, {counts}"
 
     def missing(self) -> str:
@@ -226,6 +233,10 @@ class Fleet:
         one = next((device for device in missing if device.trouble), missing[0])
         why = one.trouble or "no answer yet"
         return f"{len(missing)} of {len(self.devices)} devices, {one.traits.name} among them ({why})"
+
+    def _not_planned_by_others(self, actions: Iterator[Action]) -> Iterator[Action]:
+        """Devices in bulk do what the seed plans; of another run's actions they need what was done to them."""
+        return (action for action in actions if action.to not in self.crowd.names or action.do in DONE_TO_DEVICES)
 
     # ---- Starting
 
@@ -250,18 +261,8 @@ class Fleet:
         if member.profile.radio:
             handshake = HANDSHAKES["udp" if member.profile.speaks == "coap" else "tcp"]
             radio = self.radios[member.name] = new_radio(member.profile.radio, handshake)
-        access = Access(
-            name=member.name,
-            run=self.world.run,
-            kind=member.kind.kind,
-            mqtt_version=member.mqtt_version,
-            session_s=member.session_s,
-            keep_alive_s=member.keep_alive_s,
-            will=member.kind.will(member.traits),
-            meter=radio,
-        )
-        port = self.world.port(member, access)
-        device = self.devices[member.name] = member.kind(member.traits, port, self.clock, self.ledger)
+        port = self.world.port(member, member.access(self.world.run, radio))
+        device = self.devices[member.name] = member.kind(member.traits, port, self.clock, self._scribe)
         return device
 
     # ---- Acting
@@ -299,30 +300,11 @@ class Fleet:
         device = self.devices.get(action.to)
         if device is None or action.do in DONE_TO_DEVICES:
             self._happened(action)
-        match action.do:
-            case _ if device is None:
-                self._begin(action)
-            case "noise" | "calm" | "unplug" | "plug":
-                self._begin(action)
-            case "power_on":
-                device.power_on()
-            case "power_off":
-                device.power_off()
-            case "fail":
-                device.fail(action.values["keeps_state"], action.values["silently"])
-            case "pause" | "go_on":
-                device.pause(action.do == "pause")
-            case "slow" | "read_on":
-                device.stall(action.do == "slow")
-            case "roam":
-                device.roam()
-            case verb:
-                self.offered += verb == "update"
-                device.do(verb, action.values)
-
-    def _begin(self, action: Action) -> None:
-        """Something is done to the world, which may take its time."""
-        self._tasks.append(asyncio.create_task(self._act_on_world(action)))
+        self.offered += action.do == "update"
+        if device is None or action.do in DONE_TO_LINES:
+            self._tasks.append(asyncio.create_task(self._act_on_world(action)))
+        else:
+            perform(device, action.do, action.values)
 
     def _happened(self, action: Action) -> None:
         now_ns, what = self.clock.now_ns(), action.do
@@ -330,7 +312,8 @@ class Fleet:
             what = "power_cut" if action.values["silently"] else "kill"
             device = self.devices.get(action.to)
             if device is None or device.is_on:  # what is off loses nothing
-                self.failures.append(Failure(action.to, now_ns, device is not None and action.values["keeps_state"]))
+                keeps_state = action.to not in self.scenario.nodes and action.values["keeps_state"]
+                self.failures.append(Failure(action.to, now_ns, keeps_state))
         self.happenings.append(Happening(now_ns, what, action.to))
 
     async def _act_on_world(self, action: Action) -> None:
@@ -340,7 +323,7 @@ class Fleet:
             else:
                 await self.world.act(action)
         except WorldError as error:
-            self.ledger.note("world", str(error))
+            self._scribe.note("world", str(error))
 
     async def _drain(self) -> None:
         """Wait until nothing is missing. Whatever went wrong is put right first, or the rest would be still queued."""
@@ -350,12 +333,11 @@ class Fleet:
         for device in self.devices.values():
             device.pause(False)
             device.stall(False)
+        await self.crowd.catch_up()
         deadline_ns = self.clock.now_ns() + self.scenario.drain.ns
-        while self.clock.now_ns() < deadline_ns:
-            if not self.ledger.awaited and not self.missing():
-                break
+        while (self.ledger.awaited or self.missing()) and self.clock.now_ns() < deadline_ns:
             await asyncio.sleep(CHECK_S)
-        await self.crowd.drain(self.scenario.drain)
+            await self.crowd.catch_up()
 
     def _repairs(self) -> Iterator[Action]:
         """What ends the faults that stand: links that are cut or worse than they were, nodes that stand still."""
@@ -395,6 +377,4 @@ class Fleet:
 
     async def _look(self) -> None:
         glance = await self.world.look()
-        now_ns = self.clock.now_ns()
-        look = Look(now_ns, glance.links, dict(self.ledger.delivered_bytes), glance.queued, self.ledger.awaited)
-        self.looks.append(look)
+        self.looks.append(Look(self.clock.now_ns(), glance.links, glance.queued))

@@ -4,9 +4,12 @@ The ledger only writes down, as devices see it; `accounts.py` draws the conclusi
 decided when a message is sent, from the subscriptions confirmed by then, and what arrived is what a device received.
 """
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import itemgetter
 from typing import Protocol
 
 from oriole.settlements import digest_of
@@ -20,8 +23,6 @@ class Received(Protocol):
     def topic(self) -> str: ...
     @property
     def payload(self) -> bytes: ...
-    @property
-    def qos(self) -> int: ...
     @property
     def repeat(self) -> bool: ...
     @property
@@ -256,6 +257,19 @@ class Ledger:
             return
         for ticket in tickets:
             self.messages[ticket].was_resent = True
+
+    def awaited_at(self, times_ns: Iterable[int]) -> list[int]:
+        """How many pairs of message and subscriber were due and not received, at each of these times, in order."""
+        changes = [(message.at_ns, len(message.due)) for message in self.messages if not message.refused]
+        changes += [
+            (copies.first_ns, -1)
+            for (_, ticket), copies in self.copies.items()
+            if copies.is_due and not self.messages[ticket].refused
+        ]
+        changes.sort()
+        sums = list(accumulate(change for _, change in changes))
+        counts = (bisect_right(changes, at_ns, key=itemgetter(0)) for at_ns in times_ns)
+        return [sums[count - 1] if count else 0 for count in counts]
 
     # ---- Receiving
 

@@ -13,7 +13,7 @@ from .ledger import Ledger
 from .measures import Judgement, State, round_trips, tally
 
 MAX_FAIR_LAG_MS = 20.0
-FORMAT = 2
+FORMAT = 3
 """Of the JSON: grows when a field changes its meaning."""
 
 
@@ -43,29 +43,18 @@ class Spending(msgspec.Struct, frozen=True):
     """How long the battery of the thirstiest lasts at this rate; 0 without a battery."""
 
 
-class Crowds(msgspec.Struct):
-    """What became of devices in bulk, all together: their own messages to each other."""
+class Crowds(msgspec.Struct, frozen=True):
+    """What carried the devices in bulk. Their messages are in the account of all."""
 
     client: str
     """What a report has to say of them."""
     devices: int
-    sent: int
-    accepted: int
-    due: int
-    delivered: int
-    missing: dict[str, int]
-    """By why."""
-    doubled: int
-    out_of_order: int
-    orders: int
-    orders_confirmed: int
-    adds_up: bool
-    is_clean: bool
-    latency: dict[str, Latency]
     lag: Latency
     """How late the generator's own planned steps began."""
-    connections_lost: int
-    faults: list[str]
+    passes: Latency
+    """How long it was busy at a time: what arrived meanwhile was read so much later than it could have been."""
+    cpu_s: float
+    resident_mib: float
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -140,8 +129,7 @@ class Result(msgspec.Struct):
     @property
     def is_well(self) -> bool:
         """Everything is accounted for, nothing was doubled, and no expectation was missed."""
-        is_clean = self.accounts.is_clean and (self.crowds is None or self.crowds.is_clean)
-        return is_clean and not tally(self.judgements)[State.MISSED]
+        return self.accounts.is_clean and not tally(self.judgements)[State.MISSED]
 
     @property
     def verdict(self) -> str:
@@ -157,12 +145,7 @@ class Result(msgspec.Struct):
             if getattr(total, name) or name in ("delivered", "lost", "doubled")
         ]
         adds_up = "" if self.accounts.adds_up else "; THE BOOKS DO NOT ADD UP"
-        bulk = ""
-        if self.crowds is not None:
-            missing = sum(self.crowds.missing.values())
-            bulk = f"; in bulk {self.crowds.due} due: {self.crowds.delivered} delivered, {missing} missing, "
-            bulk += f"{self.crowds.doubled} doubled"
-        return f"{total.due} messages due: {', '.join(shown)}{adds_up}{bulk}"
+        return f"{total.due} messages due: {', '.join(shown)}{adds_up}"
 
     def _of_expectations(self) -> str:
         counts = tally(self.judgements)

@@ -9,18 +9,14 @@ from .latency import Sample
 
 @dataclass(slots=True, frozen=True)
 class Look:
-    """A look at the running totals, and at what waits now.
+    """A look at what links have carried, and at what waits now.
 
-    `delivered_bytes`: topic and payload that devices received, by their connection. `queued`: messages that wait, by
-    node; where nodes are programs, nobody can look into them.
+    `queued`: messages that wait, by node; where nodes are programs, nobody can look into them.
     """
 
     at_ns: int
     links: dict[str, Counters]
-    delivered_bytes: dict[str, int]
     queued: dict[str, int] = field(default_factory=dict)
-    missing: int = 0
-    """Messages that were due to somebody and had not arrived by then."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,3 +48,5 @@ class Story:
     latencies: dict[str, list[Sample]]
     """By way: when a message was sent, and how long it took."""
     incidents: list[Incident] = field(default_factory=list)
+    awaited: list[int] = field(default_factory=list)
+    """At each look, the messages that were due to somebody and had not arrived."""

@@ -48,12 +48,13 @@ class Action(msgspec.Struct, frozen=True, omit_defaults=True):
 def plan(scenario: Scenario, members: Iterable[Member], seed: int) -> Iterator[Action]:
     """The actions of a whole run, in order, one by one: a day of a thousand devices need not be held at once.
 
-    `members` are those whose own steps are to be planned here: the load generator plans for those that it carries.
+    `members` are those whose own steps are to be planned here: the load generator plans the `lives` of those that it
+    carries.
     """
     end_ns = scenario.length.ns
     sources: list[Iterable[Action]] = [sorted(_events(scenario, seed), key=_when)]
     sources += [_fault(scenario, fault, seed, index) for index, fault in enumerate(scenario.faults)]
-    sources += [_life(member, seed, end_ns) for member in members]
+    sources.append(lives(scenario, members, seed))
     for action in heapq.merge(*sources, key=_when):
         if action.at_ns > end_ns:
             return
@@ -65,6 +66,11 @@ def _when(action: Action) -> int:
 
 
 # ---- Devices by themselves
+
+
+def lives(scenario: Scenario, members: Iterable[Member], seed: int) -> Iterator[Action]:
+    """What `members` do by themselves, in order, one by one."""
+    return heapq.merge(*(_life(member, seed, scenario.length.ns) for member in members), key=_when)
 
 
 def starts_ns(member: Member, seed: int) -> int:

@@ -102,7 +102,7 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Those with `starts` come one by one within this time."""
     bulk: bool = False
     """Carried by the load generator instead of a full client each: for tens of thousands of them. MQTT only; in virtual
-    time there is no difference. Its account is one of its own, of messages from bulk devices to bulk devices."""
+    time there is no difference."""
 
     def __post_init__(self) -> None:
         if not names_of(self.at):

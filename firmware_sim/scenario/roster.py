@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from firmware_sim.devices.device import Device
 from firmware_sim.devices.kinds import KINDS
+from firmware_sim.devices.port import Access, Meter
 from firmware_sim.devices.traits import Target, Traits
 
 from .file import Scenario
@@ -48,6 +49,19 @@ class Member:
     def keep_alive_s(self) -> int:
         """At least a second, the least that MQTT can say; 0 for never."""
         return math.ceil(self.profile.keep_alive)
+
+    def access(self, run: str, meter: Meter | None = None) -> Access:
+        """What its port is told of it."""
+        return Access(
+            name=self.name,
+            run=run,
+            kind=self.kind.kind,
+            mqtt_version=self.mqtt_version,
+            session_s=self.session_s,
+            keep_alive_s=self.keep_alive_s,
+            will=self.kind.will(self.traits),
+            meter=meter,
+        )
 
 
 def roster(scenario: Scenario) -> list[Member]:

@@ -1,4 +1,4 @@
-"""Devices in bulk against a real broker that goes away, beside a client of another kind, and through a bad relay."""
+"""Devices in bulk and others in one fleet: one account of all, whatever goes wrong, and nothing left behind."""
 
 import asyncio
 import contextlib
@@ -8,209 +8,151 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import msgspec
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from firmware_sim.bulk import Bulk, BulkConfig, BulkError, BulkResult, Do, Group, TargetOf
+from firmware_sim.bulk import Bulk, BulkConfig, BulkError
 from firmware_sim.child import python_module
-from firmware_sim.devices.stamp import Stamp, seal, unseal
+from firmware_sim.fleet.fleet import Fleet
+from firmware_sim.fleet.program import Wishes, live
+from firmware_sim.links.packets.network import obstacle
+from firmware_sim.report.result import Result
+from firmware_sim.scenario.file import Scenario
+from firmware_sim.scenario.values import plain
+from oriole import typed_yaml
 from oriole.wire.mqtt import Splitter
 from oriole.wire.mqtt.fields import encode_variable_byte_integer
 
 Address = tuple[str, int]
-READY_S = 30.0
-DRAIN_S = 4.0
 PUBLISH = 0x30
 RETAIN = 0x01
 
-
-class Broker:
-    """A real one, which can be killed and come back in its place."""
-
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.address: Address = server.getsockname()
-        self.start()
-
-    def start(self) -> None:
-        listen = f"mqtt://{self.address[0]}:{self.address[1]}"
-        self.process = subprocess.Popen(
-            [*python_module("oriole", "broker", "--listen", listen)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert self.process.stdout is not None
-        assert b"ready" in self.process.stdout.readline()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+TOWN = """
+name: town
+length: 2500ms
+settle: 300ms
+drain: 4s
+nodes: {{centre: {{}}, house: {{kind: edge, uplink: centre}}}}
+links: {{air: {{delay_ms: 2}}}}
+profiles:
+  meter: {{kind: meter, every: 1s, mqtt: "{mqtt}"}}
+  bulb: {{kind: lamp, every: 1s, mqtt: "{mqtt}"}}
+  pocket: {{kind: remote, every: 100ms, hears: [home/+/reading], qos: {qos}}}
+  news: {{kind: herald, every: 500ms, announces: all/news}}
+populations:
+  meter: {{profile: meter, at: centre, count: 60, bulk: true, way: street}}
+  lamp: {{profile: bulb, at: house, count: 40, bulk: true, link: air}}
+  glow: {{profile: bulb, at: house, count: 3}}
+  phone: {{profile: pocket, at: centre, way: away, commands: [lamp]}}
+  wall: {{profile: pocket, at: house, way: wall, bulk: true, commands: [glow, meter]}}
+"""
 
 
-@pytest.fixture
-def broker() -> Iterator[Broker]:
-    broker = Broker()
-    yield broker
-    if broker.process.poll() is None:
-        broker.kill()
+def play(text: str, *, packets: bool = False) -> tuple[Fleet, Result]:
+    """Run a scenario on real sockets."""
+    scenario = typed_yaml.decode(text, Scenario, "test.yaml")
+    return live(scenario, Wishes(seed=1, quiet=True, packets=packets))
 
 
-def house(address: Address, count: int, **changes: Any) -> list[Group]:
-    """Meters and lamps that report each second, a remote that orders both, a desk that hears every reading."""
-    common: dict[str, Any] = {"place": "f/home", "addresses": [address], "every_ns": 1_000_000_000, **changes}
-    meters = Group(name="meter", kind="meter", count=count // 2, **common)
-    lamps = Group(name="lamp", kind="lamp", count=count - count // 2, **common)
-    targets = [TargetOf(f"f/home/{each}", group.kind) for group in (meters, lamps) for each in group.device_names()]
-    office: dict[str, Any] = {**common, "place": "f/office", "count": 1, "every_ns": 20_000_000}
-    remote = Group(name="phone", kind="remote", targets=targets, hears=["f/home/+/state"], **office)
-    desk = Group(name="desk", kind="herald", announces="f/news", hears=["f/home/+/reading"], **office)
-    return [meters, lamps, remote, desk]
+def town(more: str = "", *, mqtt: str = "5", qos: int = 1) -> str:
+    return TOWN.format(mqtt=mqtt, qos=qos) + more
 
 
-def config(groups: list[Group], **changes: Any) -> BulkConfig:
-    return BulkConfig(run="test", seed=3, groups=groups, **changes)
+@pytest.mark.parametrize(("mqtt", "qos"), [("5", 2), ("3.1.1", 1)])
+def test_what_passes_between_bulk_devices_and_others_is_in_one_account(mqtt: str, qos: int) -> None:
+    _, result = play(town(mqtt=mqtt, qos=qos))
+    total = result.accounts.total
+    assert result.is_well, result.verdict
+    assert total.due == total.delivered > 400
+    assert {"street → away", "away → house", "house → away", "wall → street", "wall → house", "house → wall"} <= set(
+        result.accounts.ways
+    ), "of bulk and others, both ways"
+    assert result.accounts.orders == result.accounts.orders_confirmed > 30
+    assert result.run.bulk == 101
+    assert result.crowds is not None
+    assert result.crowds.devices == 101
+    assert "bulk" in result.crowds.client
+    assert result.crowds.lag.count > 200
+    assert result.classes["reading"].count > 200
+    scenario = typed_yaml.decode(town(mqtt=mqtt, qos=qos), Scenario, "test.yaml")
+    _, virtual = live(scenario, Wishes(seed=1, virtual=True, quiet=True))
+    assert virtual.crowds is None, "there, the same devices are like all others"
+    assert virtual.accounts.orders == result.accounts.orders
 
 
-@contextlib.asynccontextmanager
-async def running(of: BulkConfig) -> AsyncIterator[Bulk]:
-    bulk = Bulk()
-    await bulk.start(of)
-    try:
-        await bulk.wait_until_ready(READY_S)
-        yield bulk
-    finally:
-        await bulk.abandon()
+FAULTS = """
+  - {at: 800ms, kill: centre, lasts: 300ms}
+  - {at: 500ms, kill: meter, share: 0.3, lasts: 1s, keeps_state: false}
+  - {at: 600ms, power_cut: lamp, share: 0.3, lasts: 1s}
+  - {at: 1700ms, pause: meter, share: 0.2, lasts: 500ms}
+  - {at: 1700ms, slow: lamp, share: 0.2, lasts: 500ms}
+"""
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = READY_S) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what another process says
-            await asyncio.sleep(0.05)
+def test_what_faults_take_is_followed_to_where_it_ended() -> None:
+    fleet, result = play(town(f"faults:{FAULTS}expectations: [{{measure: lost, at_most: 0}}]\n"))
+    assert result.is_well, result.verdict
+    total = result.accounts.total
+    assert 0 < total.dropped < total.due / 2
+    assert "dropped: its session had been lost" in result.accounts.reasons
+    assert result.incidents["kill"] == 19
+    assert result.incidents["power_cut"] == 12
+    assert {failure.who.partition("-")[0] for failure in fleet.failures} == {"centre", "meter", "lamp"}
 
 
-async def sent_at_least(bulk: Bulk, count: int) -> None:
-    await until(lambda: bulk.progress is not None and bulk.progress.sent >= count)
+def test_devices_that_change_nodes_come_one_by_one_or_are_switched_off() -> None:
+    text = town("""schedule:
+  - {at: 1s, roam: meter, spread: 500ms}
+  - {at: 1s, power_off: lamp}
+  - {at: 1500ms, power_on: lamp}
+""")
+    text = text.replace(
+        "meter, at: centre, count: 60", "meter, at: [centre, house], count: 60, starts: 300ms, spread: 500ms"
+    )
+    fleet, result = play(text)
+    assert result.is_well, result.verdict
+    assert result.incidents["roam"] == 60
+    assert result.accounts.total.after_sleep > 0
+    assert fleet.ledger.notes["connected"] >= 60 + 60 + 40 + 40 + 5
 
 
-async def finished(bulk: Bulk) -> BulkResult:
-    """Quiet, until nothing is under way, or for long enough."""
-    await bulk.quiet()
-    await bulk.drain(DRAIN_S)
-    return await bulk.close()
+def test_each_place_of_a_network_has_a_process_of_its_own() -> None:
+    if reason := obstacle():
+        if os.environ.get("ORIOLE_REQUIRE_INTEROP") == "1" or os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    fleet, result = play(town(), packets=True)
+    assert result.is_well, result.verdict
+    assert len(fleet.crowd._bulks) == 3, "at the centre, at the house, behind the air"
+    assert result.latency["away → house"].p50_ms > 2
 
 
-def test_every_message_is_accounted_for(broker: Broker) -> None:
-    async def scenario() -> BulkResult:
-        async with running(config(house(broker.address, 200), sources=["127.0.0.1", "127.0.0.2"])) as bulk:
-            await bulk.begin()
-            await sent_at_least(bulk, 1200)
-            return await finished(bulk)
+def test_a_process_that_is_killed_fails_the_run_and_is_named() -> None:
+    scenario = typed_yaml.decode(town(), Scenario, "test.yaml")
 
-    result = asyncio.run(scenario())
-    assert result.adds_up
-    assert result.is_clean, list(result.faults())
-    assert not result.missing
-    assert result.devices == 202
-    assert result.due > 400
-    assert result.orders == result.orders_confirmed > 50
-    assert result.sent == result.accepted
-    assert not result.losses
-    assert result.lag.summary().count > 400
-    assert set(result.latency()) >= {"meter → desk, reading", "phone → lamp, order", "lamp → phone, state"}
-    assert "bulk" in result.client
+    async def scene() -> Fleet:
+        from firmware_sim.real.world import RealWorld
 
+        fleet = Fleet(scenario, 1, RealWorld(scenario, 1))
+        running = asyncio.create_task(fleet.run())
+        while fleet.phase != "running":  # noqa: ASYNC110 - it says so nowhere else
+            await asyncio.sleep(0.02)
+        (bulk,) = fleet.crowd._bulks
+        assert bulk._process is not None
+        os.kill(bulk._process.pid, signal.SIGKILL)
+        with contextlib.suppress(Exception):
+            await running
+        return fleet
 
-@pytest.mark.parametrize("mqtt_version", [4, 5])
-def test_a_broker_that_was_killed_finds_everybody_again(broker: Broker, mqtt_version: int) -> None:
-    async def scenario() -> BulkResult:
-        async with running(config(house(broker.address, 200, mqtt_version=mqtt_version))) as bulk:
-            await bulk.begin()
-            await sent_at_least(bulk, 1000)
-            broker.kill()
-            await until(lambda: bulk.progress is not None and not bulk.progress.connected)
-            assert bulk.progress is not None
-            assert "Connection refused" in bulk.progress.trouble
-            broker.start()
-            await bulk.wait_until_ready(READY_S)
-            await sent_at_least(bulk, bulk.progress.sent + 400)
-            return await finished(bulk)
-
-    result = asyncio.run(scenario())
-    assert result.adds_up
-    assert result.notes["connected"] == 2 * result.devices
-    assert {name for _, name, _ in result.losses} == {row.publisher for row in result.publishers}
-    assert result.missed()["forgotten"] > 0
-    # Accepted by a broker that keeps nothing, and killed before it delivered: a handful at most.
-    assert result.missed()["lost"] + result.missed()["replaced"] < 20, list(result.faults())
-    assert result.sent == result.accepted
+    fleet = asyncio.run(scene())
+    assert fleet.endings == ["devices in bulk: the bulk process ended unexpectedly"]
 
 
-def test_a_storm_of_devices_that_all_come_back_at_once_loses_nothing(broker: Broker) -> None:
-    async def scenario() -> BulkResult:
-        async with running(config(house(broker.address, 200))) as bulk:
-            await bulk.begin()
-            await sent_at_least(bulk, 1000)
-            await bulk.do(Do(verb="roam"))
-            await sent_at_least(bulk, 1200)
-            await bulk.do(Do(verb="fail", to=["meter-1", "lamp-1"], values={"keeps_state": True, "silently": False}))
-            await bulk.do(Do(verb="pause", to=["lamp-2"]))
-            await until(lambda: bulk.progress is not None and bulk.progress.on == 200)
-            await bulk.do(Do(verb="power_on", to=["meter-1", "lamp-1"], per_s=10))
-            await bulk.do(Do(verb="go_on", to=["lamp-2"]))
-            await until(lambda: bulk.progress is not None and bulk.progress.on == 202)
-            await bulk.wait_until_ready(READY_S)
-            return await finished(bulk)
-
-    result = asyncio.run(scenario())
-    assert result.is_clean, list(result.faults())
-    assert not result.missing
-    assert result.notes["connected"] == 2 * result.devices + 2
-    assert result.not_done > 0
-
-
-def test_devices_of_both_kinds_of_fleet_understand_each_other(broker: Broker) -> None:
-    states: list[tuple[dict[str, Any], Stamp | None]] = []
-    client = paho.Client(CallbackAPIVersion.VERSION2, "phone-1")
-    client.on_message = lambda _client, _data, message: states.append(unseal(message.payload))
-
-    async def scenario() -> BulkResult:
-        lamps = Group(name="lamp", kind="lamp", count=3, place="f/home", addresses=[broker.address])
-        async with running(config([lamps], ways={"phone": "far away"})) as bulk:
-            client.connect(*broker.address)
-            client.subscribe("f/home/lamp-2/state", 1)
-            client.loop_start()
-            await until(lambda: bool(states))  # what it said when it was switched on
-            for number in (1, 2):
-                order = seal({"on": True}, Stamp("test", "phone-1", number, time.monotonic_ns()))
-                client.publish("f/home/lamp-2/set", order, 1)
-            client.publish("f/home/lamp-2/set", b"nonsense", 1)
-            await until(lambda: len(states) >= 3)
-            await until(lambda: bulk.progress is not None and bulk.progress.received >= 3)
-            return await finished(bulk)
-
-    try:
-        result = asyncio.run(scenario())
-    finally:
-        client.loop_stop()
-        client.disconnect()
-    *said, taken_back = states
-    assert taken_back == ({}, None)
-    assert [values.get("obeyed") for values, _ in said] == [None, ["phone-1", 1], ["phone-1", 2]]
-    assert [stamp and (stamp.run, stamp.publisher, stamp.number) for _, stamp in said] == [
-        ("test", "lamp-2", 1),
-        ("test", "lamp-2", 2),
-        ("test", "lamp-2", 3),
-    ]
-    (row,) = result.outside
-    assert (row.subscriber, row.publisher, row.topic) == ("lamp-2", "phone-1", "f/home/lamp-2/set")
-    assert (row.numbers, row.doubled) == ([1, 3], [])
-    assert result.foreign == 1
-    assert result.latency()["far away → lamp, order"].count == 2
-    assert result.adds_up
+# ---- A relay that is at fault
 
 
 Tamper = Callable[[int, bytes], list[bytes]]
@@ -230,7 +172,7 @@ def doubles(number: int, packet: bytes) -> list[bytes]:
 
 
 def reorders() -> Tamper:
-    """Until its publisher has said more."""
+    """Until all publishers have said more."""
     kept: list[bytes] = []
 
     def tamper(number: int, packet: bytes) -> list[bytes]:
@@ -242,148 +184,173 @@ def reorders() -> Tamper:
     return tamper
 
 
-@contextlib.asynccontextmanager
-async def relay(address: Address, tamper: Tamper) -> AsyncIterator[Address]:
-    """Carries a client's connections, and tampers with what the broker publishes to it."""
+class Broker:
+    """A real one."""
 
-    over = asyncio.Event()
+    def __init__(self) -> None:
+        command = [*python_module("oriole", "broker", "--listen", "mqtt://127.0.0.1:0")]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[-1]
+        host, _, port = self.url.removeprefix("mqtt://").rpartition(":")
+        self.address: Address = host, int(port)
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection(*address)
-        copies = [copy(reader, up_writer), copy_tampered(up_reader, writer)]
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    broker = Broker()
+    yield broker
+    broker.kill()
+
+
+class Relay:
+    """Carries connections to `address`, and tampers with what the broker publishes to each."""
+
+    def __init__(self, address: Address, tamper: Tamper) -> None:
+        self._address = address
+        self._tamper = tamper
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(*self._address)
+        copies = [self._copy(reader, up_writer), self._copy_tampered(up_reader, writer)]
         await asyncio.wait([asyncio.create_task(each) for each in copies], return_when=asyncio.FIRST_COMPLETED)
         writer.close()
         up_writer.close()
-        over.set()
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1 << 16):
                 writer.write(data)
 
-    async def copy_tampered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy_tampered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         splitter, number = Splitter(), 0
         while data := await reader.read(1 << 16):
             for first, body in splitter.split(data):
                 packet = bytes((first,)) + encode_variable_byte_integer(len(body)) + body
                 if first & 0xF0 == PUBLISH and not first & RETAIN:
                     number += 1
-                    writer.writelines(tamper(number, packet))
+                    writer.writelines(self._tamper(number, packet))
                 else:
                     writer.write(packet)
 
-    server = await asyncio.start_server(carry, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()
-        await over.wait()
-    finally:
-        server.close()
+
+DESK = """
+name: desk
+length: 2s
+settle: 300ms
+drain: 500ms
+nodes: {{broker: {{kind: foreign, addresses: ["{broker}"]}}, relay: {{kind: foreign, addresses: ["{relay}"]}}}}
+profiles:
+  quick: {{kind: meter, every: 200ms}}
+  desk: {{kind: herald, announces: news, hears: [home/+/reading]}}
+populations:
+  meter: {{profile: quick, at: broker, count: 10, bulk: true}}
+  desk: {{profile: desk, at: relay, place: office, bulk: true}}
+"""
 
 
 @pytest.mark.parametrize(
     ("tamper", "finds"),
     [
-        (carries, lambda result: result.is_clean),
-        (drops, lambda result: result.missed().total() == 1 and not result.is_clean),
-        (doubles, lambda result: sum(row.doubled for row in result.subscribers) == 1 and not result.is_clean),
-        (reorders(), lambda result: sum(row.out_of_order for row in result.subscribers) == 1 and not result.is_clean),
+        (carries, lambda result: result.is_well),
+        (drops, lambda result: result.accounts.total.lost + result.accounts.total.replaced == 1),
+        (doubles, lambda result: result.accounts.total.doubled == 1 and not result.is_well),
+        (reorders(), lambda result: result.accounts.out_of_order == 1),
     ],
 )
 def test_what_a_relay_does_to_a_message_is_found(
-    broker: Broker, tamper: Tamper, finds: Callable[[BulkResult], bool]
+    broker: Broker, tamper: Tamper, finds: Callable[[Result], bool]
 ) -> None:
-    async def scenario() -> BulkResult:
-        async with relay(broker.address, tamper) as address:
-            *others, desk = house(broker.address, 20, every_ns=100_000_000)
-            async with running(config([*others, msgspec.structs.replace(desk, addresses=[address])])) as bulk:
-                await bulk.begin()
-                await sent_at_least(bulk, 300)
-                return await finished(bulk)
+    async def scene() -> Result:
+        from firmware_sim.fleet.outcome import result_of
+        from firmware_sim.real.world import RealWorld
 
-    result = asyncio.run(scenario())
-    assert result.adds_up
-    assert finds(result), (result.missed(), list(result.faults()))
+        server = await asyncio.start_server(Relay(broker.address, tamper).carry, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        text = DESK.format(broker=broker.url, relay=f"mqtt://{host}:{port}")
+        scenario = typed_yaml.decode(text, Scenario, "test.yaml")
+        fleet = Fleet(scenario, 1, RealWorld(scenario, 1))
+        await fleet.run()
+        server.close()
+        return result_of(fleet, "relay", 0.0)
+
+    result = asyncio.run(scene())
+    assert result.accounts.total.due > 50
+    assert finds(result), result.verdict
 
 
-def test_one_that_nobody_answers_is_named() -> None:
+# ---- The process
+
+
+def config(tmp_path: Path, address: Address, count: int = 10) -> BulkConfig:
+    text = "name: street\nnodes: {centre: {}}\npopulations: {meter: {profile: meter, at: centre, bulk: true, count: 1}}"
+    scenario = typed_yaml.decode(text.replace("count: 1", f"count: {count}"), Scenario, "test.yaml")
+    return BulkConfig(
+        run="test", seed=3, scenario=scenario, doors={"meter": [address]}, journal=str(tmp_path / "journal")
+    )
+
+
+@contextlib.asynccontextmanager
+async def started(of: BulkConfig) -> AsyncIterator[Bulk]:
+    bulk = Bulk()
+    await bulk.start(of)
+    try:
+        yield bulk
+    finally:
+        await bulk.abandon()
+
+
+def test_one_that_nobody_answers_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
 
-    async def scenario() -> None:
-        bulk = Bulk()
-        await bulk.start(config(house(address, 10)))
-        try:
-            with pytest.raises(BulkError, match=r"12 of 12 bulk devices \(meter-1: .*Connection refused\)"):
+    async def scene() -> None:
+        async with started(config(tmp_path, address)) as bulk:
+            with pytest.raises(BulkError, match=r"10 of 10 bulk devices \(meter-1: .*Connection refused\)"):
                 await bulk.wait_until_ready(1.5)
-        finally:
-            await bulk.abandon()
 
-    asyncio.run(scenario())
+    asyncio.run(scene())
 
 
-def test_more_than_the_system_allows_is_refused_at_once() -> None:
-    group = Group(name="m", kind="meter", count=50_000_000, place="f", addresses=[("127.0.0.1", 1)])
+def test_more_than_the_system_allows_is_refused_at_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        with pytest.raises(BulkError, match="100000 devices need 100032 open files"):
+            await Bulk().start(config(tmp_path, ("127.0.0.1", 1), 100_000))
 
-    async def scenario() -> None:
-        with pytest.raises(BulkError, match="need 50000032 open files"):
-            await Bulk().start(config([group]))
-
-    asyncio.run(scenario())
+    asyncio.run(scene())
 
 
-@contextlib.contextmanager
-def bare_process() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(python_module("firmware_sim.bulk"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_no_device_outlives_its_fleet(broker: Broker) -> None:
-    with bare_process() as process:
+def test_no_device_outlives_its_fleet(broker: Broker, tmp_path: Path) -> None:
+    with subprocess.Popen(python_module("firmware_sim.bulk"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(config(house(broker.address, 20))) + b"\n")
+        process.stdin.write(msgspec.json.encode(plain(config(tmp_path, broker.address))) + b"\n")
         process.stdin.flush()
         assert b"Progress" in process.stdout.readline()
         process.stdin.close()
         assert process.wait(10) == 0
-        process.stdin = None
-
-
-def test_a_process_that_is_killed_is_noticed(broker: Broker) -> None:
-    async def scenario() -> None:
-        async with running(config(house(broker.address, 10))) as bulk:
-            assert bulk._process is not None
-            os.kill(bulk._process.pid, signal.SIGKILL)
-            with pytest.raises(BulkError, match="ended unexpectedly"):
-                await bulk.close()
-
-    asyncio.run(scenario())
 
 
 def test_nothing_stays_in_the_broker(broker: Broker) -> None:
-    async def scenario() -> None:
-        async with running(config(house(broker.address, 10))) as bulk:
-            await bulk.begin()
-            await sent_at_least(bulk, 60)
-            await finished(bulk)
-
-    asyncio.run(scenario())
+    play(DESK.format(broker=broker.url, relay=broker.url))
     found: list[str] = []
     client = paho.Client(CallbackAPIVersion.VERSION2, "auditor")
     client.on_message = lambda _client, _data, message: found.append(message.topic)
-    client.on_subscribe = lambda *_: client.publish("f/end", b"x", 1)
+    client.on_subscribe = lambda *_: client.publish("fleet/end", b"x", 1)
     client.connect(*broker.address)
-    client.subscribe("f/#", 1)
+    client.subscribe("fleet/#", 1)
     client.loop_start()
     try:
         deadline = time.monotonic() + 10
-        while "f/end" not in found and time.monotonic() < deadline:
+        while "fleet/end" not in found and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:
         client.loop_stop()
         client.disconnect()
-    assert found == ["f/end"]
+    assert found == ["fleet/end"]

@@ -42,3 +42,15 @@ def test_it_survives_json(took_ns: int) -> None:
     histogram = Histogram()
     histogram.add(took_ns)
     assert msgspec.json.decode(msgspec.json.encode(histogram), type=Histogram) == histogram
+
+
+def test_two_become_one() -> None:
+    one, other, both = Histogram(), Histogram(), Histogram()
+    for took_ns in (1, 50, 50):
+        one.add(took_ns)
+        both.add(took_ns)
+    for took_ns in (50, 9_000_000):
+        other.add(took_ns)
+        both.add(took_ns)
+    one.take(other)
+    assert one == both

@@ -96,3 +96,16 @@ def test_only_the_first_confirmation_of_an_order_counts(ledger: Ledger) -> None:
     ledger.confirmed("phone-1", "fleet/home/lamp-1/set", 1, 50)
     ledger.confirmed("phone-1", "fleet/home/lamp-1/set", 1, 60)
     assert ledger.confirmed_ns == {("phone-1", "fleet/home/lamp-1/set", 1): 50}
+
+
+def test_how_many_were_awaited_is_known_afterwards(ledger: Ledger) -> None:
+    ledger.listens("wall-1", TOPIC, 1, "edge", latest_only=False, now_ns=0)
+    for number in (1, 2, 3):
+        ledger.sent(message(number))  # at 10, 20, 30
+    arrive(ledger, 1)  # at 15
+    arrive(ledger, 2)  # at 25
+    arrive(ledger, 2, "wall-1")
+    ledger.refused(2, "no")
+    assert ledger.awaited_at([0, 10, 14, 15, 20, 25, 99]) == [0, 2, 2, 1, 3, 1, 1]
+    assert ledger.awaited_at([]) == []
+    assert Ledger("run").awaited_at([5]) == [0]

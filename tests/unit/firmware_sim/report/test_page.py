@@ -47,10 +47,7 @@ def result(
     ledger.listens("phone", "#", 1, "<centre>", latest_only=False, now_ns=0)
     ledger.sent(Message("lamp-1", "a", 1, SECOND, 1, False, "state", b"", "edge"))
     ledger.ways["edge", "<centre>"].samples += samples
-    looks = [
-        Look(n * SECOND, {"dsl": Counters(n * 1024, n * 2048)}, {"edge": n * 900}, {"house": n}, 3 * n)
-        for n in range(11)
-    ]
+    looks = [Look(n * SECOND, {"dsl": Counters(n * 1024, n * 2048)}, {"house": n}) for n in range(11)]
     made = make_result(
         run=run,
         kinds=["lamp", "lamp", "watch"],
@@ -66,7 +63,8 @@ def result(
         usage={"house": [1.5, 30.0]},
     )
     cuts = [Cut("dsl", 2 * SECOND, 3 * SECOND)]
-    return made, Story(0, 10 * SECOND, looks, cuts, {"edge → <centre>": [*samples]}, [*incidents])
+    awaited = [3 * n for n in range(len(looks))]
+    return made, Story(0, 10 * SECOND, looks, cuts, {"edge → <centre>": [*samples]}, [*incidents], awaited)
 
 
 def sections(text: str) -> dict[str, str]:

@@ -118,7 +118,7 @@ def test_the_demos_picture_is_not_cut(width: int) -> None:
         way = fleet.ledger.ways[publisher, subscriber]
         way.due, way.first, way.samples = 12_345, 12_344, [(0, 1_234_000_000)] * 30
     links = {name: Counters(10**8, 10**8) for name in scenario.links}
-    fleet.looks = [Look(0, links, dict.fromkeys(scenario.carriers(), 10**7))]
+    fleet.looks = [Look(0, links)]
     text = printed(picture(fleet, width), width)
     for name in MEANING:
         assert name in text
