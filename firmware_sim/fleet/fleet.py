@@ -105,6 +105,7 @@ class Fleet:
         self._planned = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._is_impatient = False
 
     async def run(self) -> None:
         """Live through the scenario; the results are in the ledger, `happenings`, `looks` and the settlements.
@@ -179,7 +180,8 @@ class Fleet:
         return member.population.link in harmed or any(way.loss or way.rate_kbit for way in ways)
 
     def stop(self) -> None:
-        """End early: what is under way is still waited for, and accounted for."""
+        """End early: what is under way is waited for, and accounted for; the second time, it is not waited for."""
+        self._is_impatient = self._stop.is_set()
         self._stop.set()
         self._planned.set()
 
@@ -218,6 +220,9 @@ class Fleet:
         """Where the run is, in a line."""
         if self.phase == "connecting" and (missing := self.missing()):
             return f"connecting: waiting for {missing}"
+        if self.phase == "draining":
+            hint = " (Ctrl-C again: not to wait)" if self._stop.is_set() else ""
+            return f"draining: {self.ledger.awaited} messages are still due{hint}"
         ready = sum(device.is_ready for device in self.devices.values())
         if self.crowd.names:
             counts = self.crowd.progress()
@@ -335,7 +340,7 @@ class Fleet:
             device.stall(False)
         await self.crowd.catch_up()
         deadline_ns = self.clock.now_ns() + self.scenario.drain.ns
-        while (self.ledger.awaited or self.missing()) and self.clock.now_ns() < deadline_ns:
+        while (self.ledger.awaited or self.missing()) and self.clock.now_ns() < deadline_ns and not self._is_impatient:
             await asyncio.sleep(CHECK_S)
             await self.crowd.catch_up()
 

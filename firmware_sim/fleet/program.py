@@ -148,7 +148,7 @@ def _quiet_nodes() -> Iterator[None]:
 
 
 async def _run(fleet: Fleet, wishes: Wishes) -> Fleet:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
     async with _shown(fleet, wishes):
         await fleet.run()

@@ -177,6 +177,39 @@ def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Pat
     assert report.exists()
 
 
+DEAD = """
+name: dead
+length: 60s
+settle: 0s
+drain: 5m
+nodes: {centre: {}}
+profiles:
+  wall: {kind: remote, every: 100ms}
+populations:
+  lamp: {profile: lamp, at: centre}
+  phone: {profile: wall, at: centre, commands: [lamp]}
+faults:
+  - {at: 100ms, kill: lamp}
+"""
+
+
+def test_stopped_twice_it_does_not_wait_for_what_is_still_due(tmp_path: Path) -> None:
+    file = tmp_path / "dead.yaml"
+    file.write_text(DEAD)
+    command = [*ORIOLE, "fleet", "run", file]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for words in ("running", "of 1m  running", "Ctrl-C again"):
+            while words not in process.stdout.readline():
+                assert process.poll() is None
+            if words != "running":  # by the second line there was an order that nobody took
+                process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=15)
+    assert process.returncode == 0, output
+    assert " queued" in output
+    assert "0 lost" in output
+
+
 def test_a_broken_file_is_refused_by_line(tmp_path: Path) -> None:
     file = tmp_path / "broken.yaml"
     file.write_text(
