@@ -26,7 +26,7 @@ def sources(config: BulkConfig) -> list[str]:
     """
     allow_open_files()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = config.count + _OTHER_FILES
+    needed = config.count + _silent(config) + _OTHER_FILES
     if files < needed:
         raise LimitError(f"{config.count} devices need {needed} open files, and {files} are allowed: see `ulimit -Hn`")
     lowest, highest = map(int, _PORTS.read_text().split())
@@ -42,6 +42,14 @@ def sources(config: BulkConfig) -> list[str]:
             "widen net.ipv4.ip_local_port_range, or give the population more nodes"
         )
     return [f"127.0.0.{last}" for last in range(1, needed + 1)]
+
+
+def _silent(config: BulkConfig) -> int:
+    """Devices whose connections may end in silence: each holds the old one open beside the new."""
+    scenario = config.scenario
+    targets = {target for event in scenario.schedule if event.verb == "roam" for target in event.targets}
+    targets |= {target for fault in scenario.faults if fault.verb == "power_cut" for target in fault.targets}
+    return sum(scenario.populations[name].count for name in config.doors if name in targets)
 
 
 def _connections(config: BulkConfig) -> Counter[tuple[str, int]]:

@@ -21,11 +21,11 @@ def _milliwatt(value: float) -> float:
 
 
 def nb_iot() -> Profile:
-    """The NB-IoT device of 3GPP TR 45.820 at the edge of coverage, a coupling loss of 164 dB.
+    """The NB-IoT device of 3GPP TR 45.820 at the edge of coverage, taken to be a coupling loss of 164 dB.
 
     The report gives powers and battery lives, in milliwatts and years, so the voltage only turns them into charge.
     """
-    receive_ua = sourced(_milliwatt(90), f"{_RETOLD}: 90 mW")
+    receive_ua = sourced(_milliwatt(90), f"{_RETOLD}, in a comment: 90 mW")
     rate = fitted(
         590, "bits a second on the air, both ways, at which 200 bytes every two hours last 1.7 years", "tr45820_200b_2h"
     )
@@ -42,7 +42,7 @@ def nb_iot() -> Profile:
             Stage(
                 name="reachable",
                 is_tail=True,
-                current_ua=sourced(_milliwatt(3), f"{_RETOLD}: 3 mW, light sleep"),
+                current_ua=sourced(_milliwatt(3), f"{_RETOLD}, in a comment: 3 mW, light sleep"),
                 lasts_ms=assumed(20_000, "an active timer (T3324) of 20 s"),
                 wake_to_send_uc=assumed(_milliwatt(100), "random access: 0.2 s of sending"),
                 wake_to_receive_uc=assumed(_milliwatt(100), "random access, after paging"),

@@ -93,9 +93,9 @@ class VirtualWorld:
         if speaks == "serial":
             return DevicePort(self._device_ends[member.name], self.clock, access)
         routes = [Route(member.population.link, node, speaks) for node in member.nodes]
-        kind: Any = CoapPort if speaks == "coap" else MqttPort
-        port: Port = kind(self.network, self.clock, access, routes, Random(f"{self._seed}/{member.name}/port"))
-        return port
+        if speaks == "coap":
+            return CoapPort(self.network, self.clock, access, routes, Random(f"{self._seed}/{member.name}/port"))
+        return MqttPort(self.network, self.clock, access, routes, self._seed)
 
     def doors(self, population: str) -> list[tuple[str, int]]:
         """Here every device is carried in the same way."""

@@ -1,6 +1,10 @@
 """The client of a device in bulk, on a real socket, against a server that does what the test says."""
 
+import asyncio
+import fcntl
 import socket
+import termios
+from array import array
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -115,6 +119,13 @@ class Bench:
         self.say(ConnAck(resumed))
         self.until(lambda: ("connected", resumed) in self.owner.told)
 
+    def roam_to(self, address: tuple[str, int]) -> None:
+        """Have it connect elsewhere."""
+        self.until(lambda: self.server is not None)
+        self.port._addresses = [address]
+        self.port.roam()
+        self.owner.told.clear()
+
     def close(self) -> None:
         self.port.fail(keeps_state=True, silently=False)
         self.port._release_silent()
@@ -183,6 +194,9 @@ def test_one_without_power_says_nothing_more(bench: Bench) -> None:
     bench.port.fail(keeps_state=True, silently=True)
     bench.server.sendall(encode(Publish(b"a", b"", 0), V5))
     bench.loop.run(bench.loop.now_ns() + SECOND_NS // 5)
+    unacknowledged_bytes = array("i", [0])
+    fcntl.ioctl(bench.server, termios.TIOCOUTQ, unacknowledged_bytes)
+    assert unacknowledged_bytes[0]
     with pytest.raises(BlockingIOError):
         bench.server.recv(1)
 
@@ -226,37 +240,46 @@ def test_a_slow_server_gets_everything(bench: Bench) -> None:
     assert all(isinstance(each, Publish) and each.payload == payload for each in got)
 
 
-class PauseLoop(Loop):
-    """Notes for when something is planned."""
+def test_one_that_roams_leaves_without_a_word(bench: Bench) -> None:
+    bench.welcome()
+    first = bench.server
+    bench.port.roam()
+    bench.owner.told.clear()
+    bench.welcome()
+    second = bench.server
+    assert first is not None
+    assert second is not None
+    with pytest.raises(BlockingIOError):
+        first.recv(1)
+    bench.port.roam()  # of the connections that it left it keeps the last
+    with pytest.raises(ConnectionResetError):
+        first.recv(1)
+    with pytest.raises(BlockingIOError):
+        second.recv(1)
+    asyncio.run(bench.port.close())
+    with pytest.raises(ConnectionResetError):
+        second.recv(1)
+    for left in (first, second):
+        left.close()
 
-    __slots__ = ("planned_ns",)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.planned_ns: list[int] = []
-
-    def at(self, when_ns: int, action: Callable[[], None]) -> None:
-        self.planned_ns.append(when_ns - self.now_ns())
-        super().at(when_ns, action)
-
-
-def pauses_s(seed: int) -> list[float]:
-    """How long one pauses that finds nobody, in hundredths of a second."""
+def test_one_that_finds_nobody_says_so_and_tries_again(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
-    loop = PauseLoop()
-    port = BulkPort(loop, Access("meter-1", "run", "meter"), [address], seed=seed)
-    port.open(Owner())
-    loop.run(loop.now_ns() + SECOND_NS)
-    port.fail(keeps_state=True, silently=False)
-    loop.close()
-    return [round(each / SECOND_NS, 2) for each in loop.planned_ns if each < 10 * SECOND_NS]
+        host, port = server.getsockname()
+    bench.roam_to((host, port))
+    refused = ("disconnected", f"{host}:{port}: Connection refused")
+    bench.until(lambda: len(bench.owner.told) == 2)
+    assert bench.owner.told == [refused, refused]
 
 
-def test_its_pauses_grow_and_follow_from_the_seed() -> None:
-    first, again, other = pauses_s(1), pauses_s(1), pauses_s(2)
-    count = min(len(first), len(again), len(other))
-    assert count >= 2
-    assert first[:count] == pytest.approx(again[:count], abs=0.02)
-    assert first[:count] != pytest.approx(other[:count], abs=0.02)
-    assert all(0.5 <= each / (0.2 * 2**attempt) <= 1.6 for attempt, each in enumerate(first[:4]))
+def test_one_that_nobody_answers_gives_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_sim.bulk.port.CONNECT_S", 1)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        crowd = [socket.socket() for _ in range(4)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        bench.roam_to(full.getsockname())
+        bench.until(lambda: any("timed out" in str(what[-1]) for what in bench.owner.told))
+        for each in crowd:
+            each.close()
