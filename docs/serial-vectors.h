@@ -807,6 +807,12 @@ static const uint8_t oriole_malformed_a_tag_body[] = {
 static const uint8_t oriole_malformed_a_tag_wire[] = {
     0x0b, 0x08, 0x01, 0xc0, 0x61, 0x61, 0x40, 0x55, 0x93, 0x5e, 0x19, 0x00,
 };
+static const uint8_t oriole_malformed_a_topic_that_is_cut_body[] = {
+    0x08, 0x05, 0x63, 0x61,
+};
+static const uint8_t oriole_malformed_a_topic_that_is_cut_wire[] = {
+    0x09, 0x08, 0x05, 0x63, 0x61, 0x96, 0x5e, 0x5c, 0xb2, 0x00,
+};
 static const uint8_t oriole_malformed_no_cbor_body[] = {
     0x1c,
 };
@@ -832,7 +838,8 @@ static const struct oriole_malformed_vector oriole_serial_malformed[] = {
     {"qos 2", 8, 6, {oriole_malformed_qos_2_body, 5}, {oriole_malformed_qos_2_wire, 11}},
     {"acknowledged before it was received", 8, 0, {oriole_malformed_acknowledged_before_it_was_received_body, 5}, {oriole_malformed_acknowledged_before_it_was_received_wire, 11}},
     {"an indefinite string", 8, 0, {oriole_malformed_an_indefinite_string_body, 7}, {oriole_malformed_an_indefinite_string_wire, 13}},
-    {"a tag", 8, 0, {oriole_malformed_a_tag_body, 6}, {oriole_malformed_a_tag_wire, 12}},
+    {"a tag", 8, 1, {oriole_malformed_a_tag_body, 6}, {oriole_malformed_a_tag_wire, 12}},
+    {"a topic that is cut", 8, 5, {oriole_malformed_a_topic_that_is_cut_body, 4}, {oriole_malformed_a_topic_that_is_cut_wire, 10}},
     {"no CBOR", 8, 0, {oriole_malformed_no_cbor_body, 1}, {oriole_malformed_no_cbor_wire, 7}},
     {"an empty boot id", 8, 0, {oriole_malformed_an_empty_boot_id_body, 19}, {oriole_malformed_an_empty_boot_id_wire, 25}},
 };

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firmware_sim.output import writable
+from oriole.stdout import abandon, print_lines
 from oriole.typed_yaml import ConfigError
 from oriole.urls import UrlError
 
@@ -172,8 +173,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from firmware_sim.fleet.check import describe
     from firmware_sim.fleet.program import load
 
-    for line in describe(load(_scenario_file(arguments.scenario))):
-        print(line)
+    print_lines(describe(load(_scenario_file(arguments.scenario))))
     return 0
 
 
@@ -188,7 +188,7 @@ def _schema(arguments: argparse.Namespace) -> int:
 
     from firmware_sim.scenario.schema import schema
 
-    print(json.dumps(schema(), indent=2))
+    print_lines(json.dumps(schema(), indent=2).splitlines())
     return 0
 
 
@@ -212,6 +212,9 @@ def _device(arguments: argparse.Namespace) -> int:
         return run(kind, arguments.address, name, arguments.place, arguments.every)
     except WrongAddressError as error:
         raise _RefusedError(str(error)) from error
+    except BrokenPipeError:
+        abandon(sys.stdout.buffer)
+        return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -219,8 +222,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     files = sorted(_shipped().glob("*.yaml"))
     width = max(len(file.stem) for file in files)
-    for file in files:
-        print(f"{file.stem:{width}}  {load(file).about}")
+    print_lines(f"{file.stem:{width}}  {load(file).about}" for file in files)
     return 0
 
 

@@ -196,7 +196,8 @@ class Rounds:
     @property
     def pause_ms(self) -> int:
         """From one step to the next, of which few observers need few."""
-        return ROUND_MS // max(1, min(len(self.observers), STEPS_PER_ROUND))
+        count = max(1, len(self.observers))
+        return ROUND_MS * -(-count // STEPS_PER_ROUND) // count
 
     def add(self, observer: Observer) -> None:
         """Its turn comes last."""

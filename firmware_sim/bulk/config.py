@@ -23,7 +23,7 @@ class BulkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """By population that it carries: host and port of each node that it talks to."""
     journal: str
     """The file in which it writes down what its devices see."""
-    connects_per_s: Annotated[float, msgspec.Meta(gt=0)] = 1000.0
+    connects_per_s: Annotated[float, msgspec.Meta(gt=0)] = 500.0
     """How many devices are switched on in a second, of those that are there before the run begins."""
 
     def members(self) -> list[Member]:

@@ -59,10 +59,10 @@ class Crowd:
         device.power_on()
 
     def begin(self, at_ns: int) -> None:
-        """The plan's first moment is `at_ns`; 0 for now."""
+        """The plan's first moment is `at_ns`."""
         gc.collect()
         gc.freeze()  # what start-up made need not be walked again: it would be lag
-        self._began_ns = at_ns or self._loop.now_ns()
+        self._began_ns = at_ns
         self._act()
 
     def do(self, order: Do) -> None:

@@ -8,9 +8,9 @@ from .histogram import Histogram
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """The plan begins at `at_ns` of CLOCK_MONOTONIC; 0 for as soon as it is prepared."""
+    """The plan begins at `at_ns` of CLOCK_MONOTONIC."""
 
-    at_ns: int = 0
+    at_ns: int
 
 
 class Do(msgspec.Struct, frozen=True, tag=True):

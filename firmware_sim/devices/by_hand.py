@@ -9,6 +9,7 @@ from random import Random
 from firmware_sim.ports.real import Address, new_port
 from firmware_sim.report.ledger import Identity, Ledger, Message, Received
 from firmware_sim.scenario.nodes import parse_address
+from firmware_sim.unhandled import or_raise
 from oriole.urls import redacted
 
 from .clock import SECOND_NS, Clock, RealClock
@@ -61,7 +62,7 @@ class WrongAddressError(ValueError):
 
 
 def run(kind: type[Device], address: str, name: str, place: str, every_s: float) -> int:
-    """Run the device until Ctrl-C. Raises `UrlError` and `WrongAddressError`."""
+    """Run the device until Ctrl-C. Raises `UrlError`, `WrongAddressError`, and what the device's own code raises."""
     traits = Traits(name=name, place=place, every_ns=round(every_s * SECOND_NS), takes_firmware=False)
     asyncio.run(_run(kind, traits, address_for(kind, address)))
     return 0
@@ -88,10 +89,16 @@ async def _run(kind: type[Device], traits: Traits, address: Address) -> None:
     device = kind(traits, new_port(access, [address]), clock, ledger)
     device.power_on()
     _follow(device, clock, kind.plan(traits, Random(ledger.run)), clock.now_ns())
-    await over.wait()
-    await device.close()
+    await or_raise(_close_when(over, device))
     accepted = sum(message.accepted_ns is not None for message in ledger.messages)
     print(f"{traits.name}: sent {len(ledger.messages)}, accepted {accepted}, received {ledger.received_total}")
+
+
+async def _close_when(over: asyncio.Event, device: Device) -> None:
+    try:
+        await over.wait()
+    finally:
+        await device.close()
 
 
 def _follow(device: Device, clock: Clock, plan: Iterator[Step], began_ns: int) -> None:

@@ -20,6 +20,8 @@ from typing import ClassVar
 
 import msgspec
 
+from oriole.wire.topics import matches
+
 from .clock import SECOND_NS, Clock
 from .download import Download
 from .firmware import Ask, Outcome
@@ -64,6 +66,8 @@ class Device:
         self._ledger = ledger
         self._voice = Voice(traits, port, clock, ledger)
         self._filters = self.filters(traits)
+        self._topics: dict[str, None] = {}
+        """Those that it has heard and that it listens to."""
         self._unconfirmed = dict.fromkeys(self._filters)
         self._connected_since_ns: int | None = None
         self._has_announced = False
@@ -175,7 +179,7 @@ class Device:
         self._is_rebooting = False
         if self.is_on:
             if self.is_connected:
-                self.publish("online", {"online": False}, retain=True)
+                self.publish("online", {"online": False}, of="about", retain=True)
             self._port.sleep()
             self._stop()
 
@@ -183,6 +187,7 @@ class Device:
         """Be gone from one moment to the next: killed, or without power (`silently`). What is off loses nothing."""
         self._is_rebooting = False
         if self.is_on:
+            self._ledger.failed(self.traits.name, keeps_state, self._clock.now_ns())
             self._port.fail(keeps_state, silently)
             self._stop()
             if not keeps_state:
@@ -339,29 +344,38 @@ class Device:
         now_ns = self._clock.now_ns()
         traits = self.traits
         was_away = stamp is not None and (self._connected_since_ns is None or stamp.at_ns < self._connected_since_ns)
+        if delivery.topic not in self._topics:
+            if any(matches(each, delivery.topic) for each in self._filters):
+                self._topics[delivery.topic] = None
+            else:
+                self._ledger.note("astray", f"{delivery.topic}, to {traits.name}, who never asked for it")
         self._ledger.received(traits.name, traits.way, delivery, stamp, now_ns, was_away)
         if stamp is not None and stamp.run != self._ledger.run:
             stamp = None  # what another run retained is nobody's answer
         try:
-            self._take(delivery.topic, values, stamp)
+            has_obeyed = self._take(delivery.topic, values, stamp)
         except (KeyError, TypeError, ValueError) as error:
             self._ledger.note("nonsense", f"{traits.name}: {self._why_nonsense(delivery.payload, error)}")
+            return
+        if has_obeyed:
+            self._obeyed = stamp
+            self.report_state(**({} if stamp is None else {"obeyed": [stamp.publisher, stamp.number]}))
 
-    def _take(self, topic: str, values: Values, stamp: Stamp | None) -> None:
-        """Orders come from anybody, everything else from this run."""
+    def _take(self, topic: str, values: Values, stamp: Stamp | None) -> bool:
+        """Orders come from anybody, everything else from this run. Whether it was an order, and is obeyed now."""
         match topic.removeprefix(f"{self.traits.topic}/"):
             case "set" if self.order_is_state and stamp is not None and stamp == self._obeyed:
-                pass  # it asked again how things shall be, and they are
+                return False  # it asked again how things shall be, and they are
             case "set":
                 self.obey(values)
-                self._obeyed = stamp
-                self.report_state(**({} if stamp is None else {"obeyed": [stamp.publisher, stamp.number]}))
+                return True
             case "firmware" if stamp is not None:
                 self._download.offered(values)
             case "chunk" if stamp is not None:
                 self._chunk(values)
             case _ if stamp is not None:
                 self.heard(topic, values, stamp)
+        return False
 
     def _why_nonsense(self, payload: bytes, error: Exception) -> str:
         """What is wrong with what came, and what an order looks like."""

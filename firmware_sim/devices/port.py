@@ -1,7 +1,7 @@
 """Where a device's behaviour meets a protocol client. Behaviour knows no protocol, ports know no behaviour.
 
-There are two sets of ports: over real clients on real sockets (`firmware_sim.ports`), and over the sans-I/O clients of
-`oriole.link` in virtual time (`firmware_sim.virtual`).
+There are three sets of ports: over real clients on real sockets (`firmware_sim.ports`), and over the sans-I/O clients
+of `oriole.link` in bulk (`firmware_sim.bulk`) and in virtual time (`firmware_sim.virtual`).
 """
 
 from dataclasses import dataclass

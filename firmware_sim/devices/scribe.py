@@ -16,6 +16,9 @@ class Scribe(Protocol):
     def forgotten(self, name: str, now_ns: int) -> None:
         """The other side knows nothing of `name`, which subscribes anew."""
 
+    def failed(self, name: str, keeps_state: bool, now_ns: int) -> None:
+        """`name` was killed, or lost its power."""
+
     def left(self, name: str, now_ns: int) -> None:
         """The connection of `name` ended with its own doing, or with its power."""
 

@@ -6,7 +6,7 @@ The payload is a JSON object that a person can read with any client: the device'
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,6 +25,8 @@ class Stamp:
 
 
 Values = dict[str, Any]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of 64 bits: strangers write what they like."""
 
 
 def number(values: Values, key: str) -> float:
@@ -58,7 +60,7 @@ def unseal(payload: bytes) -> tuple[Values, Stamp | None]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}, None
     try:
-        run, publisher, number, at_ns = msgspec.convert(values.pop("stamp", None), tuple[str, str, int, int])
+        run, publisher, number, at_ns = msgspec.convert(values.pop("stamp", None), tuple[str, str, Count, Count])
     except msgspec.ValidationError:
         return values, None
     return values, Stamp(run, publisher, number, at_ns)

@@ -18,9 +18,9 @@ from firmware_sim.devices.perform import perform
 from firmware_sim.devices.scribe import Scribe
 from firmware_sim.energy import HANDSHAKES, Radio, new_radio
 from firmware_sim.report.accounts import Accounts, close_books, way_name
-from firmware_sim.report.evidence import Evidence, Failure, Paths
+from firmware_sim.report.evidence import Evidence, Paths
 from firmware_sim.report.latency import Latency, summarise
-from firmware_sim.report.ledger import Ledger
+from firmware_sim.report.ledger import Failure, Ledger
 from firmware_sim.report.story import Cut, Incident, Look, Story
 from firmware_sim.scenario.file import Scenario
 from firmware_sim.scenario.plan import ENDS, Action, plan, starts_ns
@@ -88,7 +88,7 @@ class Fleet:
         self.ended_ns = 0
         self.happenings: list[Happening] = []
         self.looks: list[Look] = []
-        self.failures: list[Failure] = []
+        self._failures: list[Failure] = []  # of nodes
         self.offered = 0
         """Devices that new firmware was offered to."""
         self.endings: list[str] = []
@@ -101,7 +101,8 @@ class Fleet:
         self.crowd = Crowd(world, scenario, in_bulk, seed, self.ledger)
         self._scribe: Scribe = self.crowd.journal or self.ledger
         self._alone = [member for member in self.members if member.name not in self.crowd.names]
-        self._actions = plan(scenario, self._alone, seed) if actions is None else self._not_planned_by_others(actions)
+        planned = self.members if self.trace.is_on else self._alone  # a trace has the steps of all
+        self._actions = plan(scenario, planned, seed) if actions is None else actions
         self._planned = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
@@ -140,12 +141,16 @@ class Fleet:
             self.ledger.close(self.ended_ns)
             self.usage = self.world.usage()
             await self._look()
-            self.endings = [*self.world.endings(), *filter(None, (self.crowd.ending,))]
+            self.endings = [*self.world.endings(), *self.crowd.endings]
             files = await self.world.stop()
             self.books = close_books(self.ledger, self.scenario.late_ms, self._evidence(files))
         finally:
+            nobody_listens = all(node.kind != "foreign" for node in self.scenario.nodes.values())
+            if nobody_listens:  # who says goodbye would wait for an answer
+                for device in self.devices.values():
+                    device.fail(keeps_state=True, silently=True)
             await asyncio.gather(*(device.close() for device in self.devices.values()), return_exceptions=True)
-            if any(node.kind == "foreign" for node in self.scenario.nodes.values()):
+            if not nobody_listens:
                 await asyncio.sleep(GOODBYE_S)
             await self.world.close()
 
@@ -165,8 +170,9 @@ class Fleet:
             | {member.name: member.population.link for member in self.members},
             moves_ns=moves_ns,
         )
+        failures = sorted([*self._failures, *self.ledger.broken], key=lambda failure: failure.at_ns)
         lossy = [member.name for member in self.members if self._may_lose(member)]
-        return Evidence(self.ledger, files, paths, self.failures, disturbed_ns, lossy)
+        return Evidence(self.ledger, files, paths, failures, disturbed_ns, lossy)
 
     def _may_lose(self, member: Member) -> bool:
         """Whether single messages to a device can get lost that nobody acknowledges."""
@@ -184,6 +190,11 @@ class Fleet:
         self._is_impatient = self._stop.is_set()
         self._stop.set()
         self._planned.set()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Somebody ended it early."""
+        return self._stop.is_set()
 
     def cuts(self) -> list[Cut]:
         """When links were silent; a cut that has not healed ends now."""
@@ -214,11 +225,11 @@ class Fleet:
         """How much of the scenario's length is over, from 0 to 1."""
         if not self.began_ns:
             return 0.0
-        return min(1.0, (self.clock.now_ns() - self.began_ns) / max(1, self.scenario.length.ns))
+        return min(1.0, max(0.0, self.clock.now_ns() - self.began_ns) / max(1, self.scenario.length.ns))
 
     def progress(self) -> str:
         """Where the run is, in a line."""
-        if self.phase == "connecting" and (missing := self.missing()):
+        if self.phase == "connecting" and (missing := self.missing() or self.crowd.missing()):
             return f"connecting: waiting for {missing}"
         if self.phase == "draining":
             hint = " (Ctrl-C again: not to wait)" if self._stop.is_set() else ""
@@ -239,10 +250,6 @@ class Fleet:
         why = one.trouble or "no answer yet"
         return f"{len(missing)} of {len(self.devices)} devices, {one.traits.name} among them ({why})"
 
-    def _not_planned_by_others(self, actions: Iterator[Action]) -> Iterator[Action]:
-        """Devices in bulk do what the seed plans; of another run's actions they need what was done to them."""
-        return (action for action in actions if action.to not in self.crowd.names or action.do in DONE_TO_DEVICES)
-
     # ---- Starting
 
     async def _open_all(self) -> None:
@@ -259,7 +266,21 @@ class Fleet:
             if self.clock.now_ns() > deadline_ns:
                 raise FleetError(f"waited {self.scenario.ready} in vain for {missing}")
             await asyncio.sleep(CHECK_S)
-        await self.crowd.open(self.scenario.ready)
+        await self._open_crowd()
+
+    async def _open_crowd(self) -> None:
+        opening, stopped = asyncio.ensure_future(self.crowd.open(self.scenario.ready)), self._stop.wait()
+        stopping = asyncio.ensure_future(stopped)
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                missing = self.crowd.missing() or "devices in bulk"
+                raise FleetError(f"stopped before anything began, while it waited for {missing}")
+            await opening
+        finally:
+            stopping.cancel()
+            opening.cancel()
+            await asyncio.wait((opening, stopping))
 
     def _new_device(self, member: Member) -> Device:
         radio = None
@@ -302,11 +323,15 @@ class Fleet:
             self._next()
 
     def _perform(self, action: Action) -> None:
+        if action.to in self.crowd.names and action.do not in DONE_TO_DEVICES:
+            return  # it knows by itself what the seed plans
         device = self.devices.get(action.to)
         if device is None or action.do in DONE_TO_DEVICES:
             self._happened(action)
         self.offered += action.do == "update"
-        if device is None or action.do in DONE_TO_LINES:
+        if action.to in self.crowd.names:
+            self.crowd.act(action)
+        elif device is None or action.do in DONE_TO_LINES:
             self._tasks.append(asyncio.create_task(self._act_on_world(action)))
         else:
             perform(device, action.do, action.values)
@@ -315,18 +340,13 @@ class Fleet:
         now_ns, what = self.clock.now_ns(), action.do
         if what == "fail":
             what = "power_cut" if action.values["silently"] else "kill"
-            device = self.devices.get(action.to)
-            if device is None or device.is_on:  # what is off loses nothing
-                keeps_state = action.to not in self.scenario.nodes and action.values["keeps_state"]
-                self.failures.append(Failure(action.to, now_ns, keeps_state))
+            if action.to in self.scenario.nodes:
+                self._failures.append(Failure(action.to, now_ns, keeps_state=False))
         self.happenings.append(Happening(now_ns, what, action.to))
 
     async def _act_on_world(self, action: Action) -> None:
         try:
-            if action.to in self.crowd.names:
-                await self.crowd.act(action)
-            else:
-                await self.world.act(action)
+            await self.world.act(action)
         except WorldError as error:
             self._scribe.note("world", str(error))
 
@@ -378,6 +398,8 @@ class Fleet:
         every_s = max(MIN_LOOK_S, self.scenario.length / LOOKS)
         while True:
             await self._look()
+            if not self.crowd.check() and not self._stop.is_set():
+                self.stop()
             await asyncio.sleep(every_s)
 
     async def _look(self) -> None:

@@ -43,6 +43,7 @@ def result_of(fleet: Fleet, carrier: str, took_s: float) -> Result:
             compress=scenario.compress,
             seconds=seconds,
             took_s=took_s,
+            stopped=fleet.was_stopped,
             bulk=len(fleet.crowd.names),
         ),
         kinds=[member.kind.kind for member in fleet.members],

@@ -12,12 +12,14 @@ from typing import IO
 
 import msgspec
 
+from firmware_sim.child import ENDINGS
 from firmware_sim.links.network import NetworkError
 from firmware_sim.output import write
 from firmware_sim.report.result import Result
 from firmware_sim.scenario.file import Scenario, load
 from firmware_sim.scenario.nodes import Node
 from firmware_sim.scenario.plan import Action
+from firmware_sim.unhandled import or_raise
 from oriole.typed_yaml import ConfigError
 
 from .fleet import Fleet, FleetError
@@ -26,6 +28,8 @@ from .trace import Trace, read_plan
 from .world import World, WorldError
 
 FAILED = 1
+STOPPED = 130
+"""As shells have it for Ctrl-C."""
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +52,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = None) -> int:
     """Run the scenario and print its figures; exit status 1 when a message is unaccounted for or doubled, when an
-    expectation is missed, or nothing could begin. `actions` are done instead of what the seed plans; the scenario is
-    then the one that was run, compressed already.
+    expectation is missed, or nothing could begin; 130 when all was well and somebody ended it early. `actions` are done
+    instead of what the seed plans; the scenario is then the one that was run, compressed already.
 
     Raises `ConfigError` for wishes that do not go together with the file.
     """
@@ -72,7 +76,9 @@ def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = N
         from firmware_sim.report.html import page
 
         files[wishes.report_file] = page(result, fleet.story()).encode()
-    return 0 if write("oriole fleet", files) and result.is_well and not fleet.endings else FAILED
+    if not write("oriole fleet", files) or not result.is_well or fleet.endings:
+        return FAILED
+    return STOPPED if fleet.was_stopped else 0
 
 
 def replay(trace: Path, wishes: Wishes) -> int:
@@ -130,7 +136,7 @@ def _live(
         from firmware_sim.real.world import RealWorld
 
         world: World = RealWorld(scenario, seed, wishes.packets)
-        return await _run(Fleet(scenario, seed, world, trace, actions), wishes)
+        return await or_raise(_run(Fleet(scenario, seed, world, trace, actions), wishes))
 
     return asyncio.run(really())
 
@@ -148,8 +154,9 @@ def _quiet_nodes() -> Iterator[None]:
 
 
 async def _run(fleet: Fleet, wishes: Wishes) -> Fleet:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
     async with _shown(fleet, wishes):
         await fleet.run()
     return fleet

@@ -1,5 +1,6 @@
-"""Where a run is, while it runs: a bar at a terminal, a line now and then elsewhere. It goes by the wall's clock, also
-where the run's own is virtual, and takes no part in the run.
+"""Where a run is, while it runs: a bar at a terminal; elsewhere a line when it begins to act or to wait for what is
+still due, and one now and then. It goes by the wall's clock, also where the run's own is virtual, and takes no part in
+the run.
 """
 
 import sys
@@ -7,7 +8,7 @@ import threading
 
 from .fleet import Fleet
 
-BAR_S = 0.2
+LOOK_S = 0.2
 LINE_S = 5.0
 CONNECTING_S = 2.0  # who waits for a connection wants to know sooner why there is none
 
@@ -39,9 +40,15 @@ class Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
             task = bar.add_task(self._fleet.scenario.name, total=1.0)
-            while not self._over.wait(BAR_S):
+            while not self._over.wait(LOOK_S):
                 bar.update(task, completed=self._fleet.share_done, description=self._fleet.progress(), refresh=True)
 
     def _show_lines(self) -> None:
-        while not self._over.wait(CONNECTING_S if self._fleet.phase in ("starting", "connecting") else LINE_S):
-            print(self._fleet.progress(), file=sys.stderr, flush=True)
+        phase, silent_s = "", 0.0
+        while not self._over.wait(LOOK_S):
+            before, phase = phase, self._fleet.phase
+            silent_s += LOOK_S
+            is_news = phase != before and phase in ("running", "draining")
+            if is_news or silent_s >= (CONNECTING_S if phase in ("starting", "connecting") else LINE_S):
+                print(self._fleet.progress(), file=sys.stderr, flush=True)
+                silent_s = 0.0

@@ -7,7 +7,7 @@
     {"at_ns":19,"to":"phone-1","from":"lamp-1","topic":"...","number":3}
 
 Times count from the moment at which the devices began. In virtual time one file and one seed give one trace, byte for
-byte; on real sockets the planned lines are the same.
+byte; on real sockets the planned lines are the same. With devices in bulk, what was sent and received comes last.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ import msgspec
 from firmware_sim.devices.stamp import Values
 from firmware_sim.scenario.file import Scenario
 from firmware_sim.scenario.plan import Action
+from firmware_sim.scenario.roster import roster
 from firmware_sim.scenario.values import plain
 from oriole.typed_yaml import ConfigError, convert
 
@@ -86,9 +87,21 @@ def read_plan(path: str | Path) -> tuple[Scenario, int, Iterator[Action]]:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a trace that this version reads: {error}") from error
-    for _ in _actions(path):
-        pass
+    _check(path, head.scenario)
     return head.scenario, head.seed, _actions(path)
+
+
+def _check(path: str | Path, scenario: Scenario) -> None:
+    """Raises `ConfigError` where an action cannot be of this scenario."""
+    known = {*scenario.nodes, *scenario.links, *(member.name for member in roster(scenario))}
+    for action in _actions(path):
+        where = f"{path}: at {action.at_ns} ns, {action.do} {action.to}"
+        if action.to not in known:
+            raise ConfigError(f"{where}: nobody is called `{action.to}`")
+        if not 0 <= action.at_ns <= scenario.length.ns:
+            raise ConfigError(f"{where}: `length` is {scenario.length}")
+        if action.do == "fail" and not {"keeps_state", "silently"} <= action.values.keys():
+            raise ConfigError(f"{where}: it needs the values `keeps_state` and `silently`")
 
 
 class _Head(msgspec.Struct, frozen=True):

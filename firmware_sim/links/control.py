@@ -5,19 +5,20 @@ when its stdin does.
 """
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from typing import Generic, Self, TypeVar
 
 import msgspec
 
-from firmware_sim.child import python_module
+from firmware_sim.child import leave_signals_to_parent, python_module
 
 from .link import BOTH, Counters
 from .model import Direction, LinkModel
 from .orders import AddLink, Answer, Change, Count, Cut, Heal, Move
 
 CLOSE_S = 5.0
+ANSWER_S = 15.0
+"""It answers at once, unless it stands still."""
 
 AnswerType = TypeVar("AnswerType", bound=Answer)
 
@@ -33,15 +34,18 @@ class LinkControl(Generic[AnswerType]):
         self._module = module
         self._answer = answer
         self._lock = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_silent = False
 
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            *python_module(self._module), stdin=pipe, stdout=pipe, preexec_fn=_ignore_signals
+            *python_module(self._module), stdin=pipe, stdout=pipe, preexec_fn=leave_signals_to_parent
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -76,10 +80,22 @@ class LinkControl(Generic[AnswerType]):
         """What went over each link so far."""
         return (await self._ask(Count())).counters
 
+    def endings(self) -> list[str]:
+        """How the process ended, or stood still, though nobody told it to, in words."""
+        if self._is_silent:
+            return [f"the network's process has said nothing for {ANSWER_S:g} s"]
+        code = None if self._process is None else self._process.returncode
+        return [] if code is None else [f"the network's process ended unexpectedly, with status {code}"]
+
     async def _ask(self, order: msgspec.Struct) -> AnswerType:
-        return await asyncio.shield(self._exchange(order))  # half an exchange would leave its answer to the next one
+        try:  # half an exchange would leave its answer to the next one
+            return await asyncio.wait_for(asyncio.shield(self._exchange(order)), 0 if self._is_silent else ANSWER_S)
+        except TimeoutError:
+            self._is_silent = True
+            raise NetworkError(f"the network's process has said nothing for {ANSWER_S:g} s") from None
 
     async def _exchange(self, order: msgspec.Struct) -> AnswerType:
+        assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with self._lock:
@@ -91,11 +107,3 @@ class LinkControl(Generic[AnswerType]):
         if answer.error:
             raise NetworkError(answer.error)
         return answer
-
-
-def _ignore_signals() -> None:
-    """Run in the new process: Ctrl-C, and what stops a whole group or service, reaches it too, but the fleet decides
-    when it ends. Here, because a signal may come before its own first line.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

@@ -199,7 +199,10 @@ class End(asyncio.Protocol):
         if self.has_ended or self._other.is_lost:
             transport.close()
         else:
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # its peer has reset the connection, and nobody has told
+                transport.abort()
 
     # ---- asyncio.Protocol
 

@@ -4,7 +4,8 @@ Publishing is a confirmable PUT, subscribing an observation, reading a GET; each
 asked for again at the device's keep-alive, because a server may have dropped it and a client cannot know. aiocoap hands
 on the newest notification when several wait, as RFC 7641 §1.3 allows: observers see states.
 
-There is no session: a device that slept, failed or went elsewhere begins with a new socket, and observes anew.
+There is no session: a device that slept, failed or went elsewhere begins with a new socket, and observes anew. One that
+goes to sleep waits a moment for the answers to what it said last.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from aiocoap.numbers.codes import Code  # type: ignore[import-untyped]
 from aiocoap.numbers.types import Type  # type: ignore[import-untyped]
 
 from firmware_sim.devices.port import Access, Delivery, Owner
+from firmware_sim.unhandled import tell
 from oriole.urls import Endpoint
 
 from .datagrams import Datagrams, connect
@@ -50,7 +52,7 @@ class CoapPort:
         self._datagrams: Datagrams | None = None
         self._silent: Datagrams | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._observing: list[asyncio.Task[None]] = []
+        self._endless: list[asyncio.Task[None]] = []  # connecting, observing
         self._is_wanted = False
         self._is_stalled = False
         logging.getLogger("coap").setLevel(logging.CRITICAL)  # what goes wrong comes back as an exception, too
@@ -63,17 +65,20 @@ class CoapPort:
             self._is_wanted = True
             if self._access.meter is not None:
                 self._access.meter.woke(time.monotonic_ns())
-            self._begin(self._connect())
+            self._endless.append(self._begin(self._connect()))
 
     def sleep(self) -> None:
-        self._shut(silently=True)  # a radio that is off refuses nothing
-        if self._access.meter is not None:
-            self._access.meter.slept(time.monotonic_ns())
+        self._is_wanted = False
+        under_way, datagrams = [*self._tasks], self._datagrams
+        for task in self._endless:
+            task.cancel()
+        self._endless.clear()
+        self._datagrams = None
+        self._begin(_end_of(under_way)).add_done_callback(lambda _: self._left(datagrams, under_way))
 
     def fail(self, keeps_state: bool, silently: bool) -> None:
         self._shut(silently)
-        if self._access.meter is not None:
-            self._access.meter.slept(time.monotonic_ns())
+        self._rest()
 
     def stall(self, stalled: bool) -> None:
         self._is_stalled = stalled
@@ -88,18 +93,15 @@ class CoapPort:
             self.open(self._owner)
 
     async def close(self) -> None:
-        for task in self._observing:
-            task.cancel()
-        if self._tasks and self._datagrams is not None:
-            await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        self._shut(silently=False)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.sleep()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._silent is not None:
             self._silent.end()
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         if self._datagrams is not None:
-            self._observing.append(self._begin(self._observe(self._datagrams, topic_filter)))
+            self._endless.append(self._begin(self._observe(self._datagrams, topic_filter)))
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int, lifetime_s: int = 0) -> None:
         if self._datagrams is None:
@@ -131,15 +133,30 @@ class CoapPort:
             self._access.meter.connected(time.monotonic_ns())
         self._owner.connected(resumed=False)
 
+    def _left(self, datagrams: Datagrams | None, under_way: list[asyncio.Task[None]]) -> None:
+        """What was not answered soon never is: a radio that is off hears nothing, and refuses nothing."""
+        for task in under_way:
+            task.cancel()
+        if datagrams is not None:
+            self._drop(datagrams, silently=True)
+        if not self._is_wanted:
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._access.meter is not None:
+            self._access.meter.slept(time.monotonic_ns())
+
     def _shut(self, silently: bool) -> None:
         """Stop everything now, without a word."""
         self._is_wanted = False
-        self._observing.clear()
+        self._endless.clear()
         for task in self._tasks:
             task.cancel()
-        datagrams, self._datagrams = self._datagrams, None
-        if datagrams is None:
-            return
+        if self._datagrams is not None:
+            self._drop(self._datagrams, silently)
+            self._datagrams = None
+
+    def _drop(self, datagrams: Datagrams, silently: bool) -> None:
         datagrams.close(silently)
         if silently:
             if self._silent is not None:
@@ -155,6 +172,9 @@ class CoapPort:
         except aiocoap.error.Error as error:
             self._owner.unanswered(ticket, f"PUT {topic}: {_words(error)}")
             return
+        except asyncio.CancelledError:
+            self._owner.unanswered(ticket, f"PUT {topic}: the device was gone before an answer came")
+            raise
         if response.code.is_successful():
             self._owner.accepted(ticket)
         else:
@@ -233,7 +253,14 @@ class CoapPort:
         task = self._loop.create_task(work)
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(tell)
         return task
+
+
+async def _end_of(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for it, for a bounded time."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=CLOSE_S)
 
 
 def _words(error: Exception) -> str:

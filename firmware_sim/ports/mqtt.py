@@ -26,6 +26,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from firmware_sim.devices.port import Access, Delivery, Owner
+from firmware_sim.unhandled import tell
 from oriole.urls import Endpoint
 
 from .real import Inside
@@ -113,19 +114,21 @@ class MqttPort:
         self._retry_s = FIRST_RETRY_S
         if self._life is None or self._life.done():
             self._life = self._loop.create_task(self._live())
+            self._life.add_done_callback(tell)
 
     def sleep(self) -> None:
-        self._rest()
+        self._is_wanted = False
         self._say_goodbye(None)
 
     def _rest(self) -> None:
-        self._is_wanted = False
+        """The radio is off; whatever was sent afterwards would wake it."""
         if self._access.meter is not None:
             self._access.meter.slept(time.monotonic_ns())
 
     def fail(self, keeps_state: bool, silently: bool) -> None:
-        self._rest()
+        self._is_wanted = False
         self._drop(silently)
+        self._rest()
         if not keeps_state:
             self._has_lost_session = True
             self._forget()
@@ -204,6 +207,7 @@ class MqttPort:
                 pause_s = self._retry_s * self._random.uniform(0.5, 1.5)
                 self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
                 await asyncio.sleep(pause_s)
+        self._rest()
 
     async def _connection(self, client: PahoClient) -> None:
         """One connection, from its making until it is gone. Raises OSError when there is none."""
@@ -247,6 +251,7 @@ class MqttPort:
             self._client.disconnect(properties=properties)
         else:
             self._end_life()
+            self._rest()
 
     def _end_life(self) -> None:
         if self._life is not None:

@@ -37,6 +37,7 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
         self._used_s = 0.0
+        self._endings: list[str] = []  # of earlier lives
 
     @property
     def is_running(self) -> bool:
@@ -51,6 +52,8 @@ class Program:
 
     async def start(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Start `oriole ARGUMENTS` and wait for its ready line. Raises `WorldError` with its last words."""
+        if ending := self._ending():
+            self._endings.append(ending)
         self._killed = False
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -83,15 +86,18 @@ class Program:
         if self._settle is not None:
             self._settle()
         if sys.platform == "linux":
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # one that stands still would not hear of SIGTERM
 
     def port(self, scheme: str) -> int:
         """The port on which it listens for `scheme`."""
         address = next(address for address in self.addresses if address.startswith(f"{scheme}://"))
         return int(address.rpartition(":")[2])
 
-    def ending(self) -> str:
-        """How it ended though nobody ended it, with its last words; empty otherwise."""
+    def endings(self) -> list[str]:
+        """How it ended though nobody ended it, each time, with its last words."""
+        return [*self._endings, *filter(None, (self._ending(),))]
+
+    def _ending(self) -> str:
         if self._process is None or self._killed or self._process.returncode is None:
             return ""
         return f"{self.title} ended with status {self._process.returncode}\n{self._last_words()}"

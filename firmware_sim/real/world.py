@@ -282,7 +282,9 @@ class RealWorld:
 
     def endings(self) -> list[str]:
         """See `World`."""
-        return [ending for program in self.programs.values() if (ending := program.ending())]
+        programs = [ending for program in self.programs.values() for ending in program.endings()]
+        networks = dict.fromkeys((*self._carrier.links.endings(), *self._carrier.cables.endings()))
+        return [*programs, *networks]
 
     async def stop(self) -> dict[str, Path]:
         """See `World`. Those below end before those above."""

@@ -90,6 +90,10 @@ class Accounts(msgspec.Struct):
     received: int
     foreign: int
     stored: int
+    altered: int
+    """Received with another content than they were sent with."""
+    astray: int
+    """Received by somebody who never asked for their topics."""
     out_of_order: int
     orders: int
     orders_confirmed: int
@@ -102,12 +106,13 @@ class Accounts(msgspec.Struct):
     """Why messages were not delivered, `dropped: queue full` and the like."""
     adds_up: bool
     faults: list[str]
-    """The first messages lost or doubled, by name."""
+    """The first messages lost or doubled, and others that went wrong, by name."""
 
     @property
     def is_clean(self) -> bool:
-        """Nothing was lost or doubled, and the books add up."""
-        return self.adds_up and not self.total.lost and not self.total.doubled
+        """Nothing was lost, doubled or altered, nothing went astray, and the books add up."""
+        wrong = self.total.lost + self.total.doubled + self.altered + self.astray
+        return self.adds_up and not wrong
 
 
 def way_name(publisher: str, subscriber: str) -> str:
@@ -160,6 +165,8 @@ class _Closing:
             received=ledger.received_total,
             foreign=ledger.foreign,
             stored=stored,
+            altered=ledger.notes["altered"],
+            astray=ledger.notes["astray"],
             out_of_order=ledger.out_of_order,
             orders=sum(message.of == "order" for message in ledger.messages),
             orders_confirmed=len(ledger.confirmed_ns),
@@ -169,7 +176,8 @@ class _Closing:
             details=[Detail(way_name(*key[:2]), key[2], key[3], books) for key, books in sorted(self.books.items())],
             reasons=dict(sorted(self.reasons.items())),
             adds_up=received == ledger.received_total and all(books.adds_up for books in self.books.values()),
-            faults=self.faults,
+            faults=self.faults
+            + [f"{what}: {ledger.last_notes[what]}" for what in ("altered", "astray") if ledger.notes[what]],
         )
 
     def _by(self, name: Callable[[Key], str]) -> dict[str, Books]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from math import inf
 from pathlib import Path
 
-from .ledger import Ledger, Listener, Message
+from .ledger import Failure, Ledger, Listener, Message
 from .statements import MS_NS, Statement, Statements
 
 SLACK_NS = 1_000_000_000
@@ -52,15 +52,6 @@ LOST = Fate(End.LOST)
 FAILED = Fate(End.DROPPED, "sent into a connection that had failed (QoS 0)")
 OUTDATED = Fate(End.REPLACED, "by a newer state")
 ASTRAY = Fate(End.DROPPED, "lost on the way to it, where nobody acknowledges")
-
-
-@dataclass(slots=True, frozen=True)
-class Failure:
-    """A node or a device was killed, or lost its power."""
-
-    who: str
-    at_ns: int
-    keeps_state: bool
 
 
 @dataclass(slots=True)
@@ -134,7 +125,7 @@ class Evidence:
         self._failures: defaultdict[str, list[Failure]] = defaultdict(list)
         for failure in failures:
             self._failures[failure.who].append(failure)
-        self._journeys: dict[str, list[tuple[int, int, int]]] | None = None
+        self._journeys: dict[str, list[tuple[int, int, int, int]]] | None = None
 
     def gather(self, messages: Iterable[Message]) -> None:
         """Read what the nodes said of `messages`."""
@@ -366,20 +357,24 @@ class Evidence:
         if self._journeys is None:
             self._journeys = self._read_journeys()
         before_ns, after_ns = -inf, inf
-        for sent_ns, got_ns, qos in self._journeys.get(way, ()):
-            if got_ns <= at_ns:
-                before_ns = max(before_ns, got_ns)
+        for sent_ns, up_ns, got_ns, qos in self._journeys.get(way, ()):
+            if up_ns <= at_ns:
+                before_ns = max(before_ns, up_ns)
             elif sent_ns > at_ns and qos >= least_qos:
                 after_ns = min(after_ns, got_ns)
         return before_ns, after_ns
 
-    def _read_journeys(self) -> dict[str, list[tuple[int, int, int]]]:
-        """Of all that arrived: when it was sent, when it came, and its QoS, by publisher and by subscriber."""
-        journeys: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    def _read_journeys(self) -> dict[str, list[tuple[int, int, int, int]]]:
+        """Of all that arrived, by publisher and by subscriber: when it was sent, when its connection there was surely
+        up, when it came, and its QoS. QoS 0 is written once, so its publisher's connection was up when it was sent,
+        however long it waited further on.
+        """
+        journeys: defaultdict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
         for (name, ticket), copies in self._ledger.copies.items():
             message = self._ledger.messages[ticket]
-            for way in (f"to {name}", f"from {message.publisher}"):
-                journeys[way].append((message.at_ns, copies.first_ns, message.qos))
+            sent_ns, got_ns, qos = message.at_ns, copies.first_ns, message.qos
+            journeys[f"to {name}"].append((sent_ns, got_ns, got_ns, qos))
+            journeys[f"from {message.publisher}"].append((sent_ns, got_ns if qos else sent_ns, got_ns, qos))
         return dict(journeys)
 
 

@@ -29,12 +29,11 @@ class Journal:
         now_ns: the clock.
     """
 
-    __slots__ = ("_encode", "_file", "_now_ns", "accepted_total", "received_total", "run", "sent_total")
+    __slots__ = ("_encode", "_file", "_now_ns", "received_total", "run", "sent_total")
 
     def __init__(self, run: str, file: IO[bytes], now_ns: Callable[[], int]) -> None:
         self.run = run
         self.sent_total = 0
-        self.accepted_total = 0
         self.received_total = 0
         self._file: IO[bytes] | None = file
         self._now_ns = now_ns
@@ -55,6 +54,9 @@ class Journal:
 
     def forgotten(self, name: str, now_ns: int) -> None:
         self._put("forgotten", name, now_ns)
+
+    def failed(self, name: str, keeps_state: bool, now_ns: int) -> None:
+        self._put("failed", name, keeps_state, now_ns)
 
     def left(self, name: str, now_ns: int) -> None:
         self._put("left", name, now_ns)
@@ -81,7 +83,6 @@ class Journal:
         return self.sent_total - 1
 
     def accepted(self, ticket: int, now_ns: int) -> None:
-        self.accepted_total += 1
         self._put("accepted", ticket, now_ns)
 
     def refused(self, ticket: int, reason: str) -> None:
@@ -98,7 +99,15 @@ class Journal:
     ) -> None:
         self.received_total += 1
         identity = None if stamp is None else (stamp.run, stamp.publisher, stamp.number, stamp.at_ns)
-        self._put("received", name, way, delivery.topic, delivery.repeat, delivery.stored, identity, now_ns, was_away)
+        self._put(
+            "received",
+            name,
+            way,
+            (delivery.topic, delivery.payload, delivery.repeat, delivery.stored),
+            identity,
+            now_ns,
+            was_away,
+        )
 
     def confirmed(self, commander: str, order_topic: str, number: int, now_ns: int) -> None:
         self._put("confirmed", commander, order_topic, number, now_ns)
@@ -119,12 +128,12 @@ class Journal:
 
 
 class _Arrival(msgspec.Struct, frozen=True):
-    """See `Received`. What it says stands with what was sent."""
+    """See `Received`."""
 
     topic: str
+    payload: bytes
     repeat: bool
     stored: bool
-    payload: bytes = b""
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -152,12 +161,11 @@ class _Reader:
     def records(self, until_ns: int) -> Iterator[tuple[list[Any], "_Reader"]]:
         """Those that were written by then, for `enter`."""
         while True:
-            record = self._ahead or self._next()
-            if record is None or record[0] > until_ns:
-                self._ahead = record
+            if self._ahead is None:
+                self._ahead = self._next()
+            if self._ahead is None or self._ahead[0] > until_ns:
                 return
-            self._ahead = None
-            yield record, self
+            yield self._ahead, self  # and it stays, until it is entered: reading may be given up before
 
     def _next(self) -> list[Any] | None:
         """None where nothing whole is written yet."""
@@ -171,7 +179,8 @@ class _Reader:
         return self._decode(body)
 
     def enter(self, record: list[Any]) -> None:
-        """Say it to the ledger."""
+        """Say it to the ledger; the next one can be read."""
+        self._ahead = None
         _, word, *said = record
         ledger, tickets = self._ledger, self._tickets
         match word:
@@ -183,9 +192,9 @@ class _Reader:
             case "resent":
                 ledger.resent([tickets[ticket] for ticket in said[0]])
             case "received":
-                name, way, topic, repeat, stored, identity, now_ns, was_away = said
+                name, way, arrival, identity, now_ns, was_away = said
                 stamp = None if identity is None else _Identity(*identity)
-                ledger.received(name, way, _Arrival(topic, repeat, stored), stamp, now_ns, was_away)
+                ledger.received(name, way, _Arrival(*arrival), stamp, now_ns, was_away)
             case _:
                 getattr(ledger, word)(*said)
 

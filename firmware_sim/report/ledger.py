@@ -98,6 +98,15 @@ class Message:
         return digest_of(self.payload)
 
 
+@dataclass(slots=True, frozen=True)
+class Failure:
+    """A node or a device was killed, or lost its power."""
+
+    who: str
+    at_ns: int
+    keeps_state: bool
+
+
 @dataclass(slots=True)
 class Gap:
     """A time in which the other side knew nothing of a device's subscriptions: its session had been lost."""
@@ -162,6 +171,8 @@ class Ledger:
         """When each device's connections ended, in ns."""
         self.failures: defaultdict[str, list[int]] = defaultdict(list)
         """Those of them that the device did not end itself."""
+        self.broken: list[Failure] = []
+        """Devices that were killed, or lost their power."""
         self._listeners: defaultdict[str, dict[str, Listener]] = defaultdict(dict)  # by device, by filter
         self._exact: defaultdict[str, list[Listener]] = defaultdict(list)  # by the one topic that they match
         self._wild: list[Listener] = []
@@ -200,6 +211,10 @@ class Ledger:
             if name not in self._unconfirmed:
                 self.gaps[name].append(Gap(since_ns))
             self._unconfirmed[name] = dict.fromkeys(known)
+
+    def failed(self, name: str, keeps_state: bool, now_ns: int) -> None:
+        """`name` was killed, or lost its power."""
+        self.broken.append(Failure(name, now_ns, keeps_state))
 
     def left(self, name: str, now_ns: int) -> None:
         """The connection of `name` ended with its own doing, or with its power."""
@@ -289,6 +304,8 @@ class Ledger:
         message = self.messages[ticket]
         if self._witness is not None:
             self._witness.received(name, message.publisher, message.topic, message.number, now_ns)
+        if delivery.payload != message.payload:
+            self.note("altered", f"no. {message.number} of {message.publisher} on {message.topic}, to {name}")
         self.delivered_bytes[way] += message.size
         copies = self.copies.get((name, ticket))
         if copies is None:

@@ -73,6 +73,8 @@ class Run(msgspec.Struct, frozen=True):
     """How long the devices acted, on the run's own clock."""
     took_s: float
     """How long all of it took, on the wall's."""
+    stopped: bool = False
+    """Somebody ended it early."""
     bulk: int = 0
     """Devices that the load generator carried, without a full client each."""
 
@@ -144,6 +146,9 @@ class Result(msgspec.Struct):
             for name in ends
             if getattr(total, name) or name in ("delivered", "lost", "doubled")
         ]
+        shown += [
+            f"{getattr(self.accounts, name)} {name}" for name in ("altered", "astray") if getattr(self.accounts, name)
+        ]
         adds_up = "" if self.accounts.adds_up else "; THE BOOKS DO NOT ADD UP"
         return f"{total.due} messages due: {', '.join(shown)}{adds_up}"
 
@@ -151,6 +156,8 @@ class Result(msgspec.Struct):
         counts = tally(self.judgements)
         parts = [f"{counts[state]} {state.value}" for state in State if counts[state]]
         expectations = f"expectations: {', '.join(parts)}" if parts else "no expectations"
+        if self.run.stopped:
+            expectations = f"stopped early, after {self.run.seconds:.0f} s; {expectations}"
         if self.run.virtual:
             return f"{expectations}; virtual time, {self.run.seconds:.0f} s in {self.run.took_s:.1f} s"
         lag = f"the fleet's own lag was {self._lag_ms:.1f} ms at p99"

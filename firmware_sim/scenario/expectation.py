@@ -12,6 +12,17 @@ Measure = Literal[
     "round_trip_p99_ms", "recovery_ms", "battery_days", "link_bytes_per_byte",
 ]  # fmt: skip
 
+OF_MESSAGES = (
+    "lost", "lost_qos0", "doubled", "dropped", "expired", "queued", "refused", "delivered_share", "late_share",
+    "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "latency_max_ms", "recovery_ms",
+)  # fmt: skip
+NARROWED = {
+    "way": (*OF_MESSAGES, "link_bytes_per_byte"),
+    "of": OF_MESSAGES,
+    "population": (*OF_MESSAGES, "battery_days"),
+}
+"""Measures that can be of a part of the run alone, by the key that names the part."""
+
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A measure that lies within bounds when the run is over."""
@@ -23,11 +34,12 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     at_least: float | None = None
     """The lowest value that is well."""
     way: str = ""
-    """Only messages of this way, `publisher's connection -> subscriber's connection`; empty for all."""
+    """Only messages of this way, `publisher's connection -> subscriber's connection`; empty for all. Of
+    link_bytes_per_byte, a connection."""
     of: str = ""
     """Only messages of this class: order, state, reading, alarm, news, firmware; empty for all."""
     population: str = ""
-    """Only devices of this population; empty for all."""
+    """Only devices of this population, of messages as those to whom they were due; empty for all."""
     waits_for: str = ""
     """The issue that will make it true: until then it is measured and shown, and never counts as met."""
 
@@ -38,6 +50,11 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError("a bound is a number")
         if self.at_most is not None and self.at_least is not None and self.at_most < self.at_least:
             raise ValueError("`at_most` is below `at_least`: nothing could be both")
+        for key, value in self._about():
+            if value and self.measure not in NARROWED[key]:
+                raise ValueError(
+                    f"{self.measure} knows no `{key}`: that is for {', '.join(NARROWED[key])} - at `$.{key}`"
+                )
 
     def holds(self, value: float) -> bool:
         """Whether `value` is within the bounds."""

@@ -152,6 +152,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 raise wrong("a device on a serial line cannot roam", f"{where}.at")
         if population.bulk and profile.speaks != "mqtt":
             raise wrong("the load generator speaks MQTT alone", f"{where}.bulk")
+        if population.bulk and profile.radio:
+            raise wrong("the load generator counts no energy: a `radio` needs a full client", f"{where}.bulk")
         _known(population.commands, self.populations, "population", f"{where}.commands")
         for index, target in enumerate(population.commands):
             if not KINDS[self.profile(target).kind].obeys:
@@ -215,13 +217,20 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def _check_expectation(self, expectation: Expectation, where: str) -> None:
         if expectation.population:
             _known([expectation.population], self.populations, "population", f"{where}.population")
-        if expectation.way:
-            ends = [expectation.way]
-            if expectation.measure != "link_bytes_per_byte":
-                ends = expectation.way.replace("→", "->").split(" -> ")
-                if len(ends) != 2:
-                    raise wrong("a way is written `publisher's connection -> subscriber's connection`", f"{where}.way")
+            if expectation.measure == "battery_days" and not self._has_battery(expectation.population):
+                needs = "it needs `radio` and `battery_mwh`"
+                raise wrong(f"`{expectation.population}` has no battery: {needs}", f"{where}.population")
+        if expectation.way and expectation.measure == "link_bytes_per_byte":
+            _known([expectation.way], self.carriers(), "connection over links", f"{where}.way")
+        elif expectation.way:
+            ends = expectation.way.replace("→", "->").split(" -> ")
+            if len(ends) != 2:
+                raise wrong("a way is written `publisher's connection -> subscriber's connection`", f"{where}.way")
             _known(ends, dict.fromkeys(map(self.way, self.populations)), "connection", f"{where}.way")
+
+    def _has_battery(self, population: str) -> bool:
+        profile = self.profile(population)
+        return bool(profile.radio and profile.battery_mwh)
 
     def _check_time(self, at: Duration, where: str) -> None:
         if at > self.length:

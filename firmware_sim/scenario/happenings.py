@@ -6,7 +6,7 @@ import msgspec
 
 from firmware_sim.links.model import LinkModel
 
-from .values import Duration, Names, Share, names_of, seconds
+from .values import Duration, Names, Part, Share, names_of, seconds
 
 EVENTS = ("power_on", "power_off", "roam", "update")
 FAULTS = (
@@ -63,7 +63,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     every: Duration | None = None
     """Instead of `at`: again and again, at random, this long apart in the mean."""
     lasts: Duration = seconds(0.0)
-    """After how long it is over: the link heals, the process is started again. 0: it stays so."""
+    """After how long it is over: the link heals, the process is started again. 0: it stays so. Where faults of one kind
+    overlap on one target, it is over when all of them are."""
     cut: Names = ""
     """Links that fall silent: nothing is reset, nothing gets through."""
     change: Names = ""
@@ -94,8 +95,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """That share (noise)."""
     unplug: Names = ""
     """Populations whose serial cable is pulled."""
-    share: Share = 1.0
-    """Which share of the devices it hits, drawn by the seed."""
+    share: Part = 1.0
+    """Which share of the devices it hits, drawn by the seed: above 0, and at least one of each population."""
 
     def __post_init__(self) -> None:
         if sum(bool(getattr(self, verb)) for verb in FAULTS) != 1:

@@ -5,7 +5,10 @@ holds it, and a trace can be played back instead.
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
 from random import Random
 from typing import Any
 
@@ -31,6 +34,8 @@ ENDS = {
     "unplug": "plug",
 }
 """What ends it, where something does."""
+UNDONE_IN_PART = ("restore", "calm")
+"""Ends of what may be more or less bad."""
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,10 +57,7 @@ def plan(scenario: Scenario, members: Iterable[Member], seed: int) -> Iterator[A
     carries.
     """
     end_ns = scenario.length.ns
-    sources: list[Iterable[Action]] = [sorted(_events(scenario, seed), key=_when)]
-    sources += [_fault(scenario, fault, seed, index) for index, fault in enumerate(scenario.faults)]
-    sources.append(lives(scenario, members, seed))
-    for action in heapq.merge(*sources, key=_when):
+    for action in heapq.merge(_done_to_it(scenario, seed), lives(scenario, members, seed), key=_when):
         if action.at_ns > end_ns:
             return
         yield action
@@ -92,6 +94,51 @@ def _life(member: Member, seed: int, end_ns: int) -> Iterator[Action]:
         yield Action(begins_ns + at_ns, name, verb, values)
 
 
+# ---- What is done to it
+
+
+@dataclass(slots=True, frozen=True)
+class _Turn:
+    """For better or worse."""
+
+    action: Action
+    end: str
+    """What ends it, or itself where it is an end; empty where nothing does."""
+    begun: Action | None = None
+    """How the fault began whose beginning or end it is; None where people act, or nothing ends it."""
+
+    @property
+    def at_ns(self) -> int:
+        """When."""
+        return self.action.at_ns
+
+
+def _done_to_it(scenario: Scenario, seed: int) -> Iterator[Action]:
+    """What people do and what goes wrong. Where faults overlap on one target, the last end counts; until then, what is
+    more or less bad is as the latest of those that stand makes it.
+    """
+    events = [_Turn(action, action.do) for action in sorted(_events(scenario, seed), key=_when)]
+    faults = (_fault(scenario, fault, seed, index) for index, fault in enumerate(scenario.faults))
+    standing: defaultdict[tuple[str, str], list[Action]] = defaultdict(list)
+    for turn in heapq.merge(events, *faults, key=attrgetter("at_ns")):
+        action, begun = turn.action, turn.begun
+        stand = standing[action.to, turn.end]
+        if begun is None:
+            stand.clear()
+            yield action
+        elif action is begun:
+            stand.append(action)
+            yield action
+        else:
+            was_latest = stand[-1:] == [begun]
+            if begun in stand:
+                stand.remove(begun)
+            if not stand:
+                yield action
+            elif was_latest and turn.end in UNDONE_IN_PART:
+                yield msgspec.structs.replace(stand[-1], at_ns=action.at_ns)
+
+
 # ---- What people do
 
 
@@ -126,16 +173,18 @@ def _update(scenario: Scenario, event: Event, target: str, number: int, at_ns: i
 # ---- What goes wrong
 
 
-def _fault(scenario: Scenario, fault: Fault, seed: int, index: int) -> Iterator[Action]:
+def _fault(scenario: Scenario, fault: Fault, seed: int, index: int) -> Iterator[_Turn]:
     """The times of one fault, each with its end."""
     random = Random(f"{seed}/fault/{index}")
+    end = ENDS.get(fault.verb, "")
     for at_ns in _moments(fault, random, scenario.length.ns):
         targets = list(_hit(scenario, fault, random))
-        for name in targets:
-            yield Action(at_ns, name, BEGINNINGS.get(fault.verb, fault.verb), _values(fault, random))
-        if fault.lasts and fault.verb in ENDS:
-            for name in targets:
-                yield Action(at_ns + fault.lasts.ns, name, ENDS[fault.verb])
+        begun = [
+            Action(at_ns, name, BEGINNINGS.get(fault.verb, fault.verb), _values(fault, random)) for name in targets
+        ]
+        yield from (_Turn(action, end, action if end else None) for action in begun)
+        if fault.lasts and end:
+            yield from (_Turn(Action(at_ns + fault.lasts.ns, action.to, end), end, action) for action in begun)
 
 
 def _moments(fault: Fault, random: Random, end_ns: int) -> Iterator[int]:

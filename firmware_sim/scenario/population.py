@@ -13,6 +13,7 @@ from oriole.wire.topics import TopicError, check_topic_filter, check_topic_name
 from .values import Duration, Names, names_of, seconds
 
 MAX_COUNT = 100_000
+MAX_KEEP_ALIVE_S = 65_535
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +56,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         kind = KINDS[self.kind]
         if self.over and self.over not in kind.speaks:
             raise ValueError(f"a {self.kind} speaks {' or '.join(kind.speaks)}, not {self.over}")
+        if self.speaks == "mqtt" and self.keep_alive > MAX_KEEP_ALIVE_S:
+            raise ValueError(f"`keep_alive` is at most {MAX_KEEP_ALIVE_S} s: MQTT has 16 bits for it; 0 for never")
         if self.every < MIN_BEAT_S:
             raise ValueError(f"`every` is at least {MIN_BEAT_S * 1000:g} ms")
         if self.radio and self.radio not in RADIOS:

@@ -31,7 +31,10 @@ class Duration(float):
                 raise ValueError(f"`{value}` is no duration: write it like 20s, 1h30m, 250ms or 7d")
             seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         else:
-            seconds = float(value)
+            try:
+                seconds = float(value)
+            except OverflowError:
+                seconds = math.inf
         if not 0 <= seconds <= MAX_DURATION_S:
             raise ValueError(f"a duration is not negative and at most a year: {value}")
         return cls(seconds)
@@ -61,8 +64,10 @@ def seconds(default: float) -> Any:
     return msgspec.field(default_factory=lambda: Duration(default))
 
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(?!\n)$", max_length=40)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Part = Annotated[float, msgspec.Meta(gt=0, le=1)]
+"""A share that is not nothing."""
 Names = str | list[str]
 """One name, or several."""
 

@@ -12,6 +12,8 @@ from .network import Network, Route
 
 JSON = b"\x32"
 RETRY_S = 1.0
+CLOSE_S = 1.0
+"""So long are answers awaited to what a device said before it sleeps."""
 
 
 class CoapPort:
@@ -28,10 +30,12 @@ class CoapPort:
         self._routes = list(routes)
         self._random = random
         self._meter = access.meter
+        self._is_wanted = False
         self._is_open = False
         self._is_stalled = False
         self._unread: list[bytes] = []
         self._observations: dict[str, _Observation] = {}
+        self._puts: dict[_Put, None] = {}
         self._alarm_ns = 0
         self._socket = 0  # sockets so far: an address that no other has
         self._endpoint = Endpoint(None, random.getrandbits)
@@ -41,8 +45,9 @@ class CoapPort:
     def open(self, owner: Owner) -> None:
         """See `Port`."""
         self._owner = owner
-        if not self._is_open:
-            self._is_open = True
+        if not self._is_wanted:
+            self._shut()
+            self._is_wanted = self._is_open = True
             if self._meter is not None:
                 self._meter.woke(self._timeline.now)
             self._socket += 1
@@ -50,10 +55,10 @@ class CoapPort:
             self._network.bind(self._address, self)
             if self._meter is not None:
                 self._meter.connected(self._timeline.now)
-            self._timeline.at(self._timeline.now, self._opened)
+            self._timeline.at(self._timeline.now, self._opened, self._socket)
 
-    def _opened(self) -> None:
-        if self._is_open:
+    def _opened(self, socket: int) -> None:
+        if self._is_wanted and socket == self._socket:
             self._owner.connected(resumed=False)
 
     @property
@@ -61,8 +66,19 @@ class CoapPort:
         return self._access.client_id, self._socket
 
     def sleep(self) -> None:
-        """See `Port`: the socket is closed; observations are registered again when it wakes."""
-        self._shut()
+        """See `Port`: the socket is closed when all is answered, or soon; observations are registered again when it
+        wakes.
+        """
+        self._is_wanted = False
+        self._observe_no_more()
+        if self._puts:
+            self._timeline.at(self._timeline.now + round(CLOSE_S * SECOND_NS), self._left, self._socket)
+        else:
+            self._shut()
+
+    def _left(self, socket: int) -> None:
+        if socket == self._socket:
+            self._shut()
 
     def fail(self, keeps_state: bool, silently: bool) -> None:
         """See `Port`."""
@@ -78,7 +94,7 @@ class CoapPort:
     def roam(self) -> None:
         """See `Port`."""
         self._routes.append(self._routes.pop(0))
-        if self._is_open:
+        if self._is_wanted:
             self._shut()
             self._owner.disconnected("went over to another node")
             self.open(self._owner)
@@ -94,15 +110,20 @@ class CoapPort:
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, ticket: int, lifetime_s: int = 0) -> None:
         """See `Port`."""
-        if self._is_open and self.ask(Code.PUT, topic, payload, _Put(self._owner, topic, ticket)) is None:
+        if not self._is_wanted:
+            return
+        put = _Put(self, topic, ticket)
+        if self.ask(Code.PUT, topic, payload, put) is None:
             self._owner.refused(ticket, "the device's own queue is full")
+        else:
+            self._puts[put] = None
 
     def forget(self, topic: str) -> None:
         """See `Port`. A run in virtual time ends with its brokers: there is nothing to leave behind."""
 
     def read(self, topic: str) -> None:
         """See `Port`."""
-        if self._is_open:
+        if self._is_wanted:
             self.ask(Code.GET, topic, b"", _Get(self._owner, topic))
 
     # ---- The endpoint
@@ -128,6 +149,13 @@ class CoapPort:
         self._flush()
         return token
 
+    def ended(self, put: "_Put") -> None:
+        """What was published is answered, or never will be."""
+        del self._puts[put]
+        if not self._puts and not self._is_wanted:
+            self._flush()  # or it would be sent by a radio that sleeps
+            self._shut()
+
     def forget_request(self, token: bytes) -> None:
         """Wait no more for an answer."""
         self._endpoint.cancel(token, self._server)
@@ -151,15 +179,22 @@ class CoapPort:
         self._timeline.at(self._timeline.now + round(seconds * SECOND_NS), observation.again, number)
 
     def _shut(self) -> None:
+        self._is_wanted = False
+        self._observe_no_more()
         if self._is_open:
             self._is_open = False
             if self._meter is not None:
                 self._meter.slept(self._timeline.now)
             self._network.unbind(self._address)
             self._unread.clear()
-            for observation in self._observations.values():
-                observation.number += 1
-            self._observations.clear()
+            puts, self._puts = self._puts, {}
+            for put in puts:
+                put.given_up()
+
+    def _observe_no_more(self) -> None:
+        for observation in self._observations.values():
+            observation.end()
+        self._observations.clear()
 
     def _flush(self) -> None:
         endpoint = self._endpoint
@@ -185,23 +220,29 @@ class CoapPort:
 class _Put:
     """Waits for the answer to a publish."""
 
-    __slots__ = ("_owner", "_ticket", "_topic")
+    __slots__ = ("_port", "_ticket", "_topic")
 
-    def __init__(self, owner: Owner, topic: str, ticket: int) -> None:
-        self._owner = owner
+    def __init__(self, port: CoapPort, topic: str, ticket: int) -> None:
+        self._port = port
         self._topic = topic
         self._ticket = ticket
 
     def response(self, message: Message, now: int) -> None:
         """The server's answer."""
         if message.code >> 5 == 2:
-            self._owner.accepted(self._ticket)
+            self._port.owner.accepted(self._ticket)
         else:
-            self._owner.refused(self._ticket, f"{message.code >> 5}.{message.code & 31:02}")
+            self._port.owner.refused(self._ticket, f"{message.code >> 5}.{message.code & 31:02}")
+        self._port.ended(self)
 
     def failed(self, failure: Failure, now: int) -> None:
         """There is none."""
-        self._owner.unanswered(self._ticket, f"PUT {self._topic}: {failure.value}")
+        self._port.owner.unanswered(self._ticket, f"PUT {self._topic}: {failure.value}")
+        self._port.ended(self)
+
+    def given_up(self) -> None:
+        """The device did not wait for it."""
+        self._port.owner.unanswered(self._ticket, f"PUT {self._topic}: the device was gone before an answer came")
 
 
 class _Get:
@@ -237,13 +278,17 @@ class _Observation:
 
     def register(self) -> None:
         """Ask for the topic."""
-        self.number += 1
+        self.end()
         self._is_first = True
-        if self._token is not None:
-            self._port.forget_request(self._token)
         self._token = self._port.ask(Code.GET, self.topic, b"", self, observe=True)
         if self._port.keep_alive_s:
             self._port.later(self._port.keep_alive_s, self, self.number)
+
+    def end(self) -> None:
+        """It is over: what still comes is refused."""
+        self.number += 1
+        if self._token is not None:
+            self._port.forget_request(self._token)
 
     def again(self, number: int) -> None:
         """Time to ask again, unless that was done or it is over."""

@@ -8,6 +8,7 @@ deferred, comes after it, as on the real loop.
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
@@ -58,6 +59,10 @@ class Timeline:
             count += 1
         return count
 
+    def clear(self) -> None:
+        """Nothing of what is due will be done."""
+        self._due.clear()
+
 
 class _VirtualSelector(Selector):
     """Where asyncio waits: instead of waiting, what is due happens."""
@@ -88,6 +93,12 @@ class _VirtualSelector(Selector):
             if self._happened >= LOOKS_AT_SIGNALS and (ready := self._signals()):
                 return ready
 
+    def _catch_up(self) -> None:
+        """Nobody lives on here after a fault: it is not reported, it ends the run."""
+        deferred, self.deferred = self.deferred, []
+        for call in deferred:
+            call()
+
     def _signals(self) -> list[Any]:
         """What came from outside: asyncio hears of signals through a socket."""
         self._happened = 0
@@ -117,11 +128,23 @@ Result = TypeVar("Result")
 
 
 def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, Result]]) -> Result:
-    """Run the coroutine that `main` makes on a loop of its own, and close the loop."""
+    """Run the coroutine that `main` makes on a loop of its own, and close the loop. Whatever raises ends it."""
     loop = VirtualLoop()
     try:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main(loop))
     finally:
+        _end(loop)
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _end(loop: VirtualLoop) -> None:
+    """Cancel what is left, as `asyncio.run` does. Who waits in vain while it cleans up is cancelled again."""
+    while tasks := asyncio.all_tasks(loop):
+        loop.timeline.clear()
+        for task in tasks:
+            task.cancel()
+        with suppress(Exception):
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())

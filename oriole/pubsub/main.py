@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from oriole.pubsub import mqtt
 from oriole.pubsub.failure import INTERRUPTED, TIMED_OUT, Failure
 from oriole.pubsub.options import Connection, read_pub, read_sub
-from oriole.pubsub.printing import Printer, PrintError, abandon
+from oriole.pubsub.printing import Printer, PrintError
+from oriole.stdout import abandon
 
 
 def main_pub(argv: list[str]) -> int:

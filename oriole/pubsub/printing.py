@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,13 +81,6 @@ def as_json(message: Received) -> str:
         },
         ensure_ascii=False,
     )
-
-
-def abandon(output: BinaryIO) -> None:
-    """Nobody reads `output`: let the interpreter's last flush go nowhere instead of complaining."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, output.fileno())
-    os.close(nowhere)
 
 
 def _text(payload: bytes) -> tuple[str, str]:

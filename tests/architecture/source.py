@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("oriole", "broker", "edge_node", "firmware_sim")
@@ -43,8 +44,9 @@ class Module:
         return ".".join(parts[: len(parts) + self.is_package - level]) if level else ""
 
 
-def modules(root: Path) -> list[Module]:
-    """Every module of the packages below `root`, sorted by name."""
+@cache
+def modules(root: Path) -> tuple[Module, ...]:
+    """Every module of the packages below `root`, sorted by name; read once, as every rule asks for them."""
     found = []
     for package in PACKAGES:
         for file in sorted((root / package).rglob("*.py")):
@@ -53,7 +55,7 @@ def modules(root: Path) -> list[Module]:
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             text = file.read_text(encoding="utf-8")
             found.append(Module(name, path, text, ast.parse(text, str(path))))
-    return found
+    return tuple(found)
 
 
 def within(name: str, part: str) -> bool:

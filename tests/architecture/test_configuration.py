@@ -1,6 +1,7 @@
 """A key of the configuration that nothing reads would promise what nobody keeps."""
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 from architecture.source import Module, modules, within
@@ -10,7 +11,7 @@ from oriole.config import BrokerConfig, EdgeConfig, Limits, keys
 ROOT = Path(__file__).parents[2]
 
 
-def read_by(found: list[Module], *packages: str) -> set[str]:
+def read_by(found: Iterable[Module], *packages: str) -> set[str]:
     """Every attribute that modules of `packages` read."""
     trees = [module.tree for module in found if any(within(module.name, package) for package in packages)]
     nodes = [node for tree in trees for node in ast.walk(tree)]

@@ -131,6 +131,7 @@ def test_paho_publishes_and_hears_every_qos(broker: Broker, version: MQTTProtoco
     heard: queue.Queue[tuple[int, bytes]] = queue.Queue()
     ready: queue.Queue[object] = queue.Queue()
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
+    client.on_socket_open = lambda _, __, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.on_subscribe = lambda *about: ready.put(about)
     client.on_message = lambda client, data, message: heard.put((message.qos, message.payload))
     client.connect("127.0.0.1", broker.port)
@@ -151,7 +152,7 @@ def test_paho_publishes_and_hears_every_qos(broker: Broker, version: MQTTProtoco
 
 def test_paho_reads_why_it_was_refused(broker: Broker) -> None:
     outcome: queue.Queue[object] = queue.Queue()
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
     client.on_connect = lambda client, data, flags, reason, properties: outcome.put(reason)
     asked = Properties(PacketTypes.CONNECT)
     asked.AuthenticationMethod = "SCRAM-SHA-1"

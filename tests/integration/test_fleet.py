@@ -1,4 +1,4 @@
-"""`oriole fleet` against a real broker, and through a relay that drops or doubles: then the verdict has to be red."""
+"""`oriole fleet` against a real broker, and through a relay that drops and doubles: then the verdict has to be red."""
 
 import asyncio
 import contextlib
@@ -83,18 +83,18 @@ def test_every_message_is_accounted_for(broker: tuple[str, str], tmp_path: Path)
     assert accounts["orders"] == accounts["orders_confirmed"] > 30
     assert result["devices"] == {"lamp": 4, "watch": 2, "thermostat": 2, "remote": 2}
     assert report.read_text().startswith("<!doctype html>")
-    left = [*ORIOLE, "sub", "--url", f"{broker[0]}/fleet/#", "-W", "1", "-v"]
-    assert subprocess.run(left, capture_output=True, text=True, check=False, timeout=10).stdout == "", (
-        "nothing retained"
-    )
+    at = ["-p", broker[0].rpartition(":")[2], "-t"]
+    subprocess.run([*ORIOLE, "pub", *at, "end", "-m", "here", "-r", "-q", "1"], check=True, timeout=10)
+    left = [*ORIOLE, "sub", *at, "fleet/#", "-t", "end", "-C", "1", "-v"]  # what is kept comes filter by filter
+    first = subprocess.run(left, capture_output=True, text=True, check=True, timeout=10).stdout
+    assert first == "end here\n", "nothing retained"
 
 
 class FaultyRelay:
-    """Carries MQTT to `port`; of what comes back, every tenth PUBLISH is dropped or doubled."""
+    """Carries MQTT to `port`; of what comes back, every tenth PUBLISH is dropped, and here and there one doubled."""
 
-    def __init__(self, port: int, copies: int) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._copies = copies
         self._seen = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -138,24 +138,23 @@ class FaultyRelay:
                 assert len(body) < 128 * 128
                 length = bytes([len(body)]) if len(body) < 128 else bytes([len(body) % 128 | 128, len(body) // 128])
                 self._seen += (first & 0xF0) == PUBLISH
-                faulty = (first & 0xF0) == PUBLISH and self._seen % 10 == 0
-                writer.write((bytes([first]) + length + body) * (self._copies if faulty else 1))
+                faulty = (first & 0xF0) == PUBLISH
+                copies = 0 if faulty and self._seen % 10 == 0 else 2 if faulty and self._seen % 50 == 5 else 1
+                writer.write((bytes([first]) + length + body) * copies)
         writer.close()
 
 
-@pytest.mark.parametrize(("copies", "fault"), [(0, "lost"), (2, "doubled")])
-def test_a_relay_that_drops_or_doubles_turns_the_verdict_red(
-    broker: tuple[str, str], tmp_path: Path, copies: int, fault: str
-) -> None:
+def test_a_relay_that_drops_and_doubles_turns_the_verdict_red(broker: tuple[str, str], tmp_path: Path) -> None:
     mqtt, coap = broker
-    with FaultyRelay(int(mqtt.rpartition(":")[2]), copies) as port:
+    with FaultyRelay(int(mqtt.rpartition(":")[2])) as port:
         process, result = run(tmp_path, f"mqtt://127.0.0.1:{port}", coap)
     assert process.returncode == 1, process.stdout + process.stderr
     accounts = result["accounts"]
     assert isinstance(accounts, dict)
     assert accounts["adds_up"], "even then"
-    assert accounts["total"][fault] > 0
-    assert any(text.startswith(f"{fault}: no.") for text in accounts["faults"])
+    for fault in ("lost", "doubled"):
+        assert accounts["total"][fault] > 0
+        assert any(text.startswith(f"{fault}: no.") for text in accounts["faults"]), accounts["total"]
 
 
 def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Path) -> None:
@@ -171,7 +170,8 @@ def test_stopped_by_hand_it_still_reports(broker: tuple[str, str], tmp_path: Pat
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the network's process gets it, too
     output, _ = process.communicate(timeout=15)
-    assert process.returncode == 0, output
+    assert process.returncode == 130, output
+    assert "stopped early" in output
     assert "0 lost" in output
     assert "unexpectedly" not in output
     assert report.exists()
@@ -199,13 +199,16 @@ def test_stopped_twice_it_does_not_wait_for_what_is_still_due(tmp_path: Path) ->
     command = [*ORIOLE, "fleet", "run", file]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
-        for words in ("running", "of 1m  running", "Ctrl-C again"):
-            while words not in process.stdout.readline():
-                assert process.poll() is None
-            if words != "running":  # by the second line there was an order that nobody took
-                process.send_signal(signal.SIGINT)
+        while "running" not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(1)  # by then there was an order that nobody took
+        process.send_signal(signal.SIGINT)
+        while "Ctrl-C again" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=15)
-    assert process.returncode == 0, output
+    assert process.returncode == 130, output
+    assert "stopped early" in output
     assert " queued" in output
     assert "0 lost" in output
 
@@ -258,34 +261,34 @@ REFUSED_PUTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "address", "words"),
-    [
-        (
-            "relay",
-            "serial:///nonexistent",
-            ["disconnected: relay: cannot open /nonexistent: No such file or directory"],
-        ),
-        ("relay", "serial:///dev/null", ["disconnected: relay: cannot open /dev/null: it is no serial line"]),
-        (
-            "thermostat",
-            "coap://127.0.0.1:1",
-            [*REFUSED_PUTS, "unanswered: thermostat: observing home/thermostat/set: Connection refused"],
-        ),
-    ],
-)
-def test_a_device_by_hand_says_its_trouble_once_and_in_words(kind: str, address: str, words: list[str]) -> None:
-    device = subprocess.Popen([*ORIOLE, "fleet", "device", kind, address], stdout=subprocess.PIPE, text=True)
-    assert device.stdout is not None
-    lines: list[str] = []
-    while len(lines) < len(words):
-        line = device.stdout.readline()
-        lines += [line] if line.startswith("!") else []
-    time.sleep(1.6)  # it tries again meanwhile
-    device.send_signal(signal.SIGINT)
-    output, _ = device.communicate(timeout=20)
-    assert sorted(lines) == [f"! {each}\n" for each in words]
-    assert "!" not in output
+TROUBLES = [
+    ("relay", "serial:///nonexistent", ["disconnected: relay: cannot open /nonexistent: No such file or directory"]),
+    ("relay", "serial:///dev/null", ["disconnected: relay: cannot open /dev/null: it is no serial line"]),
+    (
+        "thermostat",
+        "coap://127.0.0.1:1",
+        [*REFUSED_PUTS, "unanswered: thermostat: observing home/thermostat/set: Connection refused"],
+    ),
+]
+
+
+def test_a_device_by_hand_says_its_trouble_once_and_in_words() -> None:
+    devices = [
+        subprocess.Popen([*ORIOLE, "fleet", "device", kind, address], stdout=subprocess.PIPE, text=True)
+        for kind, address, _ in TROUBLES
+    ]
+    for device, (_, _, words) in zip(devices, TROUBLES, strict=True):
+        assert device.stdout is not None
+        lines: list[str] = []
+        while len(lines) < len(words):
+            line = device.stdout.readline()
+            lines += [line] if line.startswith("!") else []
+        assert sorted(lines) == [f"! {each}\n" for each in words]
+    time.sleep(1.6)  # they try again meanwhile
+    for device in devices:
+        device.send_signal(signal.SIGINT)
+        output, _ = device.communicate(timeout=20)
+        assert "!" not in output
 
 
 def test_a_lamp_by_hand(broker: tuple[str, str]) -> None:
@@ -302,6 +305,53 @@ def test_a_lamp_by_hand(broker: tuple[str, str]) -> None:
     output, _ = lamp.communicate(timeout=10)
     assert "lamp: sent 4, accepted 4, received 1" in output
     assert lamp.returncode == 0
+
+
+def test_a_device_by_hand_ends_when_nobody_reads_what_it_says(broker: tuple[str, str]) -> None:
+    command = [*ORIOLE, "fleet", "device", "lamp", broker[0], "--every=0.1"]
+    lamp = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert lamp.stdout is not None
+    assert lamp.stderr is not None
+    lamp.stdout.readline()
+    lamp.stdout.close()
+    with lamp.stderr as errors:
+        assert errors.read() == b""
+    assert lamp.wait(timeout=10) == 0
+
+
+FAN = """
+import sys
+from firmware_sim.cli import main_fleet
+from firmware_sim.devices import kinds
+from firmware_sim.devices.device import Device
+
+class Fan(Device):
+    kind = "fan"
+    speaks = ("mqtt", "coap", "serial")
+
+    @staticmethod
+    def an_order(random):
+        return {"speed": random.randint(1, 3)}
+
+    def obey(self, order):
+        self.speed = order["speed"] / 0
+
+kinds.KINDS["fan"] = Fan
+sys.exit(main_fleet(sys.argv[1:]))
+"""
+
+
+def test_a_device_by_hand_ends_with_what_its_code_raises(broker: tuple[str, str]) -> None:
+    command = [sys.executable, "-c", FAN, "device", "fan", broker[0]]
+    fan = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert fan.stdout is not None
+    for _ in range(2):
+        fan.stdout.readline()
+    order = ("--url", f"{broker[0]}/home/fan/set", "-m", '{"speed": 1}')
+    subprocess.run([*ORIOLE, "pub", *order], check=True, timeout=10)
+    _, errors = fan.communicate(timeout=10)
+    assert errors.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert fan.returncode == 1
 
 
 @pytest.mark.parametrize(

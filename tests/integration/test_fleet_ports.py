@@ -93,26 +93,29 @@ class Log:
 
 
 class Tally:
-    """A meter that adds up."""
+    """A meter that adds up. Whatever goes over a radio wakes it."""
 
     def __init__(self) -> None:
         self.sessions = self.sent_bytes = self.received_bytes = 0
+        self.is_on = False
         self.news = asyncio.Event()
 
     def connected(self, now_ns: int) -> None:
         self.sessions += 1
 
     def woke(self, now_ns: int) -> None:
-        """Where there is a device, it is awake."""
+        self.is_on = True
 
     def slept(self, now_ns: int) -> None:
-        """It sleeps."""
+        self.is_on = False
 
     def sent(self, size_bytes: int, now_ns: int) -> None:
+        self.is_on = True
         self.sent_bytes += size_bytes
         self.news.set()
 
     def received(self, size_bytes: int, now_ns: int) -> None:
+        self.is_on = True
         self.received_bytes += size_bytes
 
 
@@ -261,12 +264,12 @@ def test_a_device_finds_its_session_again_if_it_has_its_memory(version: int, sil
     play(scene)
 
 
-@versions
-def test_a_will_is_said_at_once_unless_the_device_is_silent(version: int) -> None:
-    async def scene(broker: Program) -> None:
+def test_a_will_is_said_at_once_unless_the_device_is_silent() -> None:
+    async def of_version(version: int, broker: Program) -> None:
+        gone = f"gone/{version}"
         watch = new_port(Access(next(names), "run", "watch"), [broker.mqtt])
-        log = await observing(watch, "gone")
-        access = Access(next(names), "run", "lamp", version, keep_alive_s=1, will=Will("gone", b"lamp"))
+        log = await observing(watch, gone)
+        access = Access(next(names), "run", "lamp", version, keep_alive_s=1, will=Will(gone, b"lamp"))
         port = new_port(access, [broker.mqtt])
         lamp = await opened(port)
         for silently, at_least_s, at_most_s in ((False, 0.0, 0.5), (True, 0.9, 3.0)):
@@ -282,10 +285,13 @@ def test_a_will_is_said_at_once_unless_the_device_is_silent(version: int) -> Non
         assert not log.events  # going in order is no reason for a will
         await port.close()
         late = new_port(Access(next(names), "run", "watch"), [broker.mqtt])
-        heard = await observing(late, "gone")
+        heard = await observing(late, gone)
         await heard.until("stored", b"lamp")
         await late.close()
         await watch.close()
+
+    async def scene(broker: Program) -> None:
+        await asyncio.gather(of_version(5, broker), of_version(4, broker))
 
     play(scene)
 
@@ -489,6 +495,58 @@ def test_an_observer_that_comes_back_observes_anew(go: str) -> None:
     play(scene)
 
 
+def test_what_a_device_says_before_it_sleeps_is_answered() -> None:
+    async def scene(broker: Program) -> None:
+        port, other = (new_port(Access(next(names), "run", "lamp"), [broker.coap]) for _ in range(2))
+        log, others = await observing(port, "a"), await observing(other, "b")
+        port.publish("b", b"so", 1, True, 1)
+        port.publish("b", b"long", 1, True, 2)
+        port.sleep()
+        await log.until("accepted", 2)
+        await others.until("delivered", b"long")
+        other.publish("a", b"missed", 1, True, 3)
+        await others.until("accepted", 3)
+        port.open(log)
+        await log.until("connected", False)
+        port.publish("b", b"again", 1, True, 4)
+        port.sleep()
+        await port.close()
+        await log.until("accepted", 4)
+        assert not log.events
+        await other.close()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("then", ["it stays away", "it fails", "it comes back", "it is closed"])
+def test_a_device_that_sleeps_waits_for_no_answer_for_long(then: str) -> None:
+    async def scene(_: Program) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            files, tasks = _files(), len(asyncio.all_tasks())
+            port = new_port(Access("lamp", "run", "lamp"), [Endpoint("coap", *server.getsockname())])
+            log = await opened(port)
+            port.publish("a", b"bye", 1, True, 1)
+            began = time.monotonic()
+            port.sleep()
+            await asyncio.sleep(0.05)
+            if then == "it fails":
+                port.fail(keeps_state=True, silently=True)
+            elif then == "it comes back":
+                port.open(log)
+                await log.until("connected", False)
+            elif then == "it is closed":
+                await port.close()
+            await log.until("unanswered", 1, "PUT a: the device was gone before an answer came")
+            assert time.monotonic() - began < 2.0
+            await port.close()
+            assert time.monotonic() - began < 2.0
+            assert _files() == files
+            assert len(asyncio.all_tasks()) == tasks
+
+    play(scene)
+
+
 def test_a_stalled_observer_reads_later() -> None:
     async def scene(broker: Program) -> None:
         port, other = (new_port(Access(next(names), "run", "lamp"), [broker.coap]) for _ in range(2))
@@ -626,7 +684,9 @@ class Gateway:
         self.flush()
 
 
-def test_a_pulled_plug_is_a_pause(tmp_path: Path) -> None:
+def test_a_pulled_plug_is_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial, "RETRY_S", 0.01)
+
     async def scene() -> None:
         line, log, gateway, meter = tmp_path / "line", Log(), Gateway(), Tally()
         port = new_port(Access("relay-1", "run", "relay", meter=meter), [Line(str(line))])
@@ -811,6 +871,25 @@ def test_devices_that_come_and_go_leave_nothing_behind(protocol: str, tmp_path: 
         assert _files() == files
         assert len(asyncio.all_tasks()) == tasks
         gateway.unplug()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("go", ["sleep", "fail", "sleep without a connection"])
+@pytest.mark.parametrize("protocol", ["mqtt", "coap"])
+def test_the_radio_of_a_device_that_is_gone_is_off(protocol: str, go: str) -> None:
+    async def scene(broker: Program) -> None:
+        meter, log = Tally(), Log()
+        port = new_port(Access(next(names), "run", "meter", meter=meter), [getattr(broker, protocol)])
+        port.open(log)
+        if "without" not in go:
+            await log.until("connected", False)
+        assert meter.is_on
+        port.publish("a", b"bye", 1, True, 1)
+        port.fail(keeps_state=True, silently=False) if go == "fail" else port.sleep()
+        await asyncio.sleep(0.3)
+        assert not meter.is_on
+        await port.close()
 
     play(scene)
 

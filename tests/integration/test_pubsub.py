@@ -89,9 +89,9 @@ class OrioleBroker:
 Broker = Mosquitto | OrioleBroker
 
 
-@pytest.fixture(params=["mosquitto", "oriole"])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    started = Mosquitto(tmp_path) if request.param == "mosquitto" else OrioleBroker()
+@pytest.fixture(scope="module", params=["mosquitto", "oriole"])
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    started = Mosquitto(tmp_path_factory.mktemp("broker")) if request.param == "mosquitto" else OrioleBroker()
     yield started
     started.stop()
 
@@ -144,8 +144,8 @@ def test_with_mosquitto_s_own_tools(broker: Broker) -> None:
     with subscribed(broker, "-t", "a", "-C", 2) as sub:
         subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", "a", "-m", "from mosquitto"], check=True)
         assert sub.communicate(timeout=10)[0] == b"from mosquitto\n"
-    assert run("pub", "-p", broker.port, "-t", "a", "-m", "kept", "-r", "-q", 1).returncode == 0
-    line = ["mosquitto_sub", "-p", str(broker.port), "-t", "a", "-C", "1", "-W", "10", "-F", "%r %p"]
+    assert run("pub", "-p", broker.port, "-t", "kept", "-m", "kept", "-r", "-q", 1).returncode == 0
+    line = ["mosquitto_sub", "-p", str(broker.port), "-t", "kept", "-C", "1", "-W", "10", "-F", "%r %p"]
     assert subprocess.run(line, capture_output=True, check=True).stdout == b"1 kept\n"
 
 
@@ -396,9 +396,9 @@ def test_coap_refusals(coap_port: int) -> None:
 
 @mosquitto
 def test_an_output_that_cannot_be_written_is_said_in_words(broker: Broker) -> None:
-    assert run("pub", "-p", broker.port, "-t", "a", "-m", "x", "-r").returncode == 0
+    assert run("pub", "-p", broker.port, "-t", "full", "-m", "x", "-r").returncode == 0
     with Path("/dev/full").open("wb") as full:
-        line = command("sub", "-p", broker.port, "-t", "a")
+        line = command("sub", "-p", broker.port, "-t", "full")
         sub = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
     assert sub.returncode == 1
     assert sub.stderr == b"oriole sub: cannot write to standard output: No space left on device\n"

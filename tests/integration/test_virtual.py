@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from integration.fleets import lines, play
 
@@ -424,6 +424,7 @@ FAULTS = st.one_of(
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(FAULTS, max_size=4), st.integers(0, 1000), st.sampled_from([0, 1, 2]), st.sampled_from([5, 30]))
+@example(["{at: 16s, cut: dsl, lasts: 8s}", "{at: 23s, readdress: air}"], 1, 0, 30)  # held up after it got through
 def test_the_books_add_up_whatever_goes_wrong(faults: list[str], seed: int, qos: int, keep_alive: int) -> None:
     text = HOUSE.replace("length: 60s", "length: 30s").replace(
         "keep_alive: 5s", f"keep_alive: {keep_alive}s, qos: {qos}"

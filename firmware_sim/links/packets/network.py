@@ -50,6 +50,7 @@ class PacketNetwork(LinkControl[PlaceAnswer]):
     async def place(self, name: str) -> None:
         """Make a place. Only its loopback device leads anywhere until it is joined to another."""
         answer = await self._ask(AddPlace(name))
+        assert self._process is not None
         self._places[name] = Namespace(f"/proc/{self._process.pid}/fd/{answer.namespace_fd}")
 
     async def join(self, link: str, near: str, far: str) -> None:

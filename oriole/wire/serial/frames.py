@@ -246,7 +246,7 @@ def decode(body: bytes) -> Frame:
     try:
         values = cbor.decode_sequence(body, _MAX_VALUES, max_depth=1)
     except cbor.CborError as error:
-        raise FrameError(Reason.MALFORMED, str(error)) from error
+        raise FrameError(Reason.MALFORMED, str(error), _sequence(body)) from error
     if len(values) < 2 or not (_fits(values[0], int) and _fits(values[1], int)):
         raise FrameError(Reason.MALFORMED, "a frame begins with its type and its sequence number")
     type_, sequence = values[:2]
@@ -262,6 +262,16 @@ def decode(body: bytes) -> Frame:
         return _CLASSES[type_](*([sequence] if layout.numbered else []), *given)
     except ValueError as error:
         raise FrameError(Reason.MALFORMED, str(error), sequence) from error
+
+
+def _sequence(body: bytes) -> int:
+    """The number of a frame that cannot be read behind it, or its sender would repeat it for ever; 0 without one."""
+    try:
+        _, type_bytes = cbor.decode_first(body, max_depth=1)
+        sequence, _ = cbor.decode_first(body[type_bytes:], max_depth=1)
+    except cbor.CborError:
+        return 0
+    return sequence if _fits(sequence, int) else 0
 
 
 def _fits(value: object, wanted: type) -> bool:

@@ -1,6 +1,9 @@
 """Command lines that cannot be used: status 2 and a sentence, before anything starts."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,3 +181,18 @@ def test_the_demo_refuses(
     said = refusal(main_demo, argv, capsys)
     assert message in said
     assert ("--seconds:" in said) is ("--seconds" in argv), "blamed only when given"
+
+
+@pytest.mark.parametrize("argv", [["list"], ["schema"], ["check", "three_houses"]])
+def test_who_stops_reading_has_read_enough(argv: list[str]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "wb") as unread:
+        done = subprocess.run(
+            [sys.executable, "-m", "oriole", "fleet", *argv],
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -193,7 +193,7 @@ def test_within_the_hour_everyone_shows_that_he_is_there() -> None:
     assert house.service.observer_count == 99
 
 
-@pytest.mark.parametrize("count", [1, 12, 59])
+@pytest.mark.parametrize("count", [1, 12, 59, 61, 121])
 def test_few_observers_are_asked_no_more_often_than_many(count: int) -> None:
     house = House()
     house.put("a", b"1")
@@ -206,7 +206,9 @@ def test_few_observers_are_asked_no_more_often_than_many(count: int) -> None:
             asked.add((address, message.message_id))
             house.acknowledge(message, address)
         house.channel.sent.clear()
-    assert Counter(address for address, _ in asked) == dict.fromkeys(range(count), 3)
+    counts = Counter(address for address, _ in asked)
+    assert counts.keys() == set(range(count))
+    assert set(counts.values()) <= {3, 4}, "a round more or less has begun"
 
 
 def test_deleting_tells_observers_and_ends_their_observations() -> None:

@@ -106,14 +106,22 @@ def test_the_nodes_own_topics_are_not_for_devices(node: Node) -> None:
     assert len(node.router.retained) == 0
 
 
-def test_a_frame_that_cannot_be_read_is_refused(node: Node) -> None:
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        pytest.param(encode(Deliver(1, "wrong", b"way")), Reason.UNKNOWN_FRAME, id="not for this side"),
+        pytest.param(bytes.fromhex("09080163619157f46e00"), Reason.MALFORMED, id="broken behind its number"),
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_refused_once(node: Node, frame: bytes, reason: Reason) -> None:
     plug = Plug(node, relay())
     session = plug.endpoint.session
     assert session
-    session.outbox.put(encode(Deliver(1, "wrong", b"way")))
+    session.outbox.put(frame)
     plug.publish("a", b"right")
+    node.run(5000)
     assert plug.heard[-1] == Acknowledged(2)
-    assert plug.errors == [Reason.UNKNOWN_FRAME]
+    assert plug.errors == [reason]
 
 
 def test_limits_on_subscriptions_and_devices() -> None:

@@ -45,6 +45,7 @@ def subscriber(scribe: Scribe, at: Iterator[int]) -> Iterator[None]:
             scribe.received("phone-1", "centre", Delivery(TOPIC, b"{}", 1, copy > 0, False), stamp, next(at), False)
         yield
     scribe.received("phone-1", "centre", Delivery("else", b"", 1, False, False), None, next(at), False)
+    scribe.failed("phone-1", True, next(at))
     scribe.disconnected("phone-1", "gone", next(at))
     scribe.forgotten("phone-1", next(at))
     scribe.left("phone-1", next(at))
@@ -58,9 +59,11 @@ def tell(lamp: Scribe, phone: Scribe, at: Iterator[int]) -> None:
 
 
 def books(ledger: Ledger) -> dict[str, object]:
-    names = ("messages", "copies", "ways", "notes", "last_notes", "gaps", "ends", "failures", "installed", "answers",
-             "confirmed_ns", "foreign", "received_total", "awaited", "delivered_bytes", "out_of_order")  # fmt: skip
-    found = {name: getattr(ledger, name) for name in names}
+    names = (
+        "messages copies ways notes last_notes gaps ends failures installed answers confirmed_ns broken foreign "
+        "received_total awaited delivered_bytes out_of_order"
+    )
+    found = {name: getattr(ledger, name) for name in names.split()}
     found["messages"] = [
         {name: getattr(message, name) for name in message.__slots__ if name != "due"} | {"due": [*message.due]}
         for message in ledger.messages
@@ -124,6 +127,22 @@ def test_only_what_was_written_by_then_is_read(paths: list[Path]) -> None:
                 pass
             assert ledger.notes["number"] == noted
         journals.close()
+
+
+def test_a_read_that_was_given_up_loses_nothing(paths: list[Path]) -> None:
+    told = Ledger("run")
+    tell(told, told, count(1))
+    with paths[0].open("wb") as lamp, paths[1].open("wb") as phone:
+        at = count(1)
+        tell(*(Journal("run", file, lambda: next(at)) for file in (lamp, phone)), count(1))
+    ledger = Ledger("run")
+    journals = Journals(ledger, paths)
+    for until_ns in (6, 6, 9, 10**9, 10**9):
+        next(journals.read(until_ns), None)  # and no further
+    for _ in journals.read(10**9):
+        pass
+    journals.close()
+    assert books(ledger) == books(told)
 
 
 def test_after_the_end_nothing_is_written() -> None:

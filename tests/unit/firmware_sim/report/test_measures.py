@@ -1,5 +1,7 @@
 """Each measure on a small run whose figures can be counted by hand."""
 
+from typing import get_args
+
 import pytest
 
 from firmware_sim.devices.port import Delivery
@@ -8,7 +10,7 @@ from firmware_sim.report.accounts import close_books
 from firmware_sim.report.ledger import Ledger, Message
 from firmware_sim.report.measures import Judgement, Measures, State, tally
 from firmware_sim.report.story import Cut
-from firmware_sim.scenario.expectation import Expectation
+from firmware_sim.scenario.expectation import NARROWED, Expectation, Measure
 
 MS = 1_000_000
 
@@ -103,6 +105,17 @@ def test_measures(measures: Measures, measure: str, of: dict[str, str], value: f
     judgement = measures.judge(Expectation(measure=measure, at_least=0, **of))  # type: ignore[arg-type]
     assert judgement.value == (value if value is None else pytest.approx(value))
     assert judgement.state is (State.MISSED if value is None else State.MET), "what cannot be measured meets nothing"
+
+
+@pytest.mark.parametrize("measure", get_args(Measure))
+@pytest.mark.parametrize("key", ["way", "of", "population"])
+def test_what_narrows_a_measure_is_heeded_or_refused(measures: Measures, measure: str, key: str) -> None:
+    words = {"measure": measure, "at_least": 0, key: "nothing"}
+    if measure in NARROWED[key]:
+        assert measures.judge(Expectation(**words)).value is None  # type: ignore[arg-type]
+    else:
+        with pytest.raises(ValueError, match=f"{measure} knows no `{key}`"):
+            Expectation(**words)  # type: ignore[arg-type]
 
 
 def test_recovery_is_the_first_message_that_had_waited_for_the_heal() -> None:

@@ -159,6 +159,7 @@ MISTAKES = [
     ("fill_disk: centre", "jump_clock: centre, by: .inf", r"line 26: `faults\[2\]\.by`: expected `float` <= 1"),
     ("noise: relay", "noise: lamp", r"line 27: `faults\[3\]\.noise`: `lamp` has no serial lines"),
     ("noise: relay", "noise: relay, share: 1.5", r"line 27: `faults\[3\]\.share`: expected `float` <= 1"),
+    ("noise: relay", "noise: relay, share: 0", r"line 27: `faults\[3\]\.share`: expected `float` > 0"),
     # expectations
     ("measure: lost, at_most: 0", "measure: lost", r"line 29: `expectations\[0\]`: an expectation has `at_most`"),
     ("measure: lost, at_most: 0", "measure: lots, at_most: 0", r"line 29: .*measure`: invalid enum value 'lots'"),
@@ -167,6 +168,31 @@ MISTAKES = [
     ("at_most: 0}", "at_most: 0, population: locks}", r"line 29: .*population`: no population `locks`"),
     ("way: centre -> house", "way: centre -> flat", r"line 30: `expectations\[1\]\.way`: no connection `flat`"),
     ("way: centre -> house", "way: centre", r"line 30: `expectations\[1\]\.way`: a way is written"),
+    *(
+        (
+            "measure: lost, at_most: 0",
+            f"measure: {measure}, at_most: 0, {key}: {value}",
+            rf"line 29: `expectations\[0\]\.{key}`: {measure} knows no `{key}`: that is for {those}$",
+        )
+        for measure, key, value, those in (
+            ("out_of_order", "way", "centre -> house", r"lost, lost_qos0, .*, recovery_ms, link_bytes_per_byte"),
+            ("confirmed_share", "of", "order", r"lost, lost_qos0, .*, recovery_ms"),
+            ("updated_share", "population", "lamp", r"lost, lost_qos0, .*, recovery_ms, battery_days"),
+            ("round_trip_p99_ms", "population", "lamp", r"lost, lost_qos0, .*, recovery_ms, battery_days"),
+            ("battery_days", "of", "state", r"lost, lost_qos0, .*, recovery_ms"),
+            ("link_bytes_per_byte", "of", "state", r"lost, lost_qos0, .*, recovery_ms"),
+        )
+    ),
+    (
+        "measure: lost, at_most: 0",
+        "measure: battery_days, at_least: 9, population: lamp",
+        r"line 29: `expectations\[0\]\.population`: `lamp` has no battery: it needs `radio` and `battery_mwh`",
+    ),
+    (
+        "measure: lost, at_most: 0",
+        "measure: link_bytes_per_byte, at_most: 9, way: office",
+        r"line 29: `expectations\[0\]\.way`: no connection over links `office`; there are house, centre",
+    ),
 ]
 
 

@@ -101,6 +101,54 @@ def test_a_fault_that_comes_again_and_again_is_over_before_it_comes_again() -> N
         assert back.at_ns - failed.at_ns == 5 * SECOND
 
 
+def of_faults(faults: str) -> list[tuple[float, str, str]]:
+    """When, to whom and what a plan of these faults alone is."""
+    text = f"""
+name: test
+length: 1h
+nodes: {{centre: {{}}, house: {{kind: edge, uplink: centre, link: dsl}}}}
+links: {{dsl: {{}}, lan: {{}}}}
+populations: {{relay: {{profile: relay, at: house, count: 3}}, phone: {{profile: button, at: centre}}}}
+schedule: [{{at: 31m, power_on: relay}}]
+faults: {faults}
+"""
+    actions = [action for action in planned(read(text)) if action.do not in ("report", "press")]
+    return [
+        (action.at_ns / SECOND / 60, action.to, action.do) for action in actions if action.at_ns != 31 * 60 * SECOND
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "end", "ends_at"),
+    [
+        ("at: 30m, cut: dsl, lasts: 10m", "at: 35m, cut: [dsl, lan], lasts: 10m", "heal", [45, 45]),
+        ("at: 30m, cut: dsl, lasts: 10m", "at: 35m, cut: [lan, dsl], lasts: 1m", "heal", [36, 40]),
+        ("at: 30m, cut: dsl, lasts: 10m", "at: 40m, cut: dsl, lasts: 10m", "heal", [40, 50]),
+        ("at: 40m, cut: dsl, lasts: 10m", "at: 30m, cut: dsl, lasts: 10m", "heal", [50]),
+        ("at: 30m, cut: dsl", "at: 35m, cut: dsl, lasts: 1m", "heal", []),
+        ("at: 30m, kill: house, lasts: 10m", "at: 35m, power_cut: house, lasts: 1m", "power_on", [40]),
+        ("at: 30m, pause: relay, lasts: 10m", "at: 35m, pause: relay, lasts: 10m", "go_on", [45, 45, 45]),
+        ("at: 30m, pause: house, lasts: 10m", "at: 35m, pause: relay, lasts: 1m", "go_on", [36, 36, 36, 40]),
+    ],
+)
+def test_where_faults_overlap_on_one_target_the_last_end_counts(
+    first: str, second: str, end: str, ends_at: list[int]
+) -> None:
+    assert [at for at, _, what in of_faults(f"[{{{first}}}, {{{second}}}]") if what == end] == ends_at
+
+
+def test_what_a_link_becomes_meanwhile_is_what_the_last_that_stands_makes_of_it() -> None:
+    fault = "{{at: {}m, change: dsl, to: {{delay_ms: {}}}, lasts: {}m}}"
+    nested = [fault.format(*each) for each in ((30, 1, 20), (35, 2, 5), (45, 3, 10))]
+    assert of_faults(f"[{', '.join(nested)}]") == [
+        (30, "dsl", "change"),
+        (35, "dsl", "change"),
+        (40, "dsl", "change"),  # again as from minute 30
+        (45, "dsl", "change"),
+        (55, "dsl", "restore"),
+    ]
+
+
 def test_a_share_of_the_devices_is_hit_drawn_anew_each_time() -> None:
     kills = Counter(action.at_ns for action in planned(read()) if action.do == "fail" and action.to.startswith("lamp"))
     assert set(kills.values()) == {5}, "a quarter of twenty"
@@ -167,7 +215,7 @@ def test_a_week_of_a_thousand_devices_is_not_held_at_once() -> None:
 
 @given(
     st.integers(1, 60),
-    st.integers(0, 20).map(lambda n: n / 20),
+    st.integers(1, 20).map(lambda n: n / 20),
     st.sampled_from(["kill", "power_cut", "slow", "pause"]),
 )
 def test_any_share_hits_somebody_and_not_twice(count: int, share: float, verb: str) -> None:

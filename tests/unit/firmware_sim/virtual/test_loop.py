@@ -1,9 +1,11 @@
 """Virtual time: order, timeouts, what is deferred, and a word when nobody will ever wake anybody."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
@@ -121,6 +123,60 @@ def test_a_fault_on_the_timeline_is_no_silence() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run(main)
+
+
+def test_a_fault_in_what_is_deferred_is_no_silence() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        loop.defer(lambda: 1 // 0)
+        await asyncio.sleep(10)
+
+    with pytest.raises(ZeroDivisionError):
+        run(main)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
+def test_after_a_fault_everybody_may_clean_up_and_nothing_is_left(
+    again: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    async def generate() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append("generator")
+
+    async def main(loop: VirtualLoop) -> None:
+        timeline = loop.timeline
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        async def waiting() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if again:
+                    timeline.at(timeline.now + SECOND_NS, fail)
+                    await asyncio.Event().wait()
+                else:
+                    await asyncio.sleep(3)
+                    ended.append("task")
+
+        timeline.at(timeline.now + SECOND_NS, fail)
+        task, numbers = asyncio.create_task(waiting()), generate()
+        assert await anext(numbers) == 1
+        try:
+            await asyncio.sleep(10)
+        finally:
+            ended.append("main")
+            await task
+
+    with pytest.raises(ZeroDivisionError):
+        run(main)
+    gc.collect()
+    assert ended == (["main", "generator"] if again else ["main", "task", "generator"])
+    assert not caplog.records, "nothing was destroyed that waited"
 
 
 def test_a_signal_is_heard_while_time_flies() -> None:

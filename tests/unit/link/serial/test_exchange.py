@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,7 @@ from oriole.wire.serial import (
     Skip,
     Subscribe,
     Welcome,
+    cobs,
     encode,
 )
 
@@ -417,6 +419,20 @@ def test_an_unreadable_frame_takes_its_turn_and_blocks_nothing() -> None:
     assert isinstance(world.house.taken[0].frame, FrameError)
     assert world.house.taken[0].sequence == 1
     assert world.house.payloads == [b"next"]
+
+
+def test_a_frame_that_breaks_behind_its_number_is_refused_once_and_blocks_nothing() -> None:
+    world = connected()
+    session = world.device.session
+    assert session
+    body = bytes.fromhex("08018361")  # PUBLISH 1, then an array of which most is missing
+    session.outbox.put(cobs.encode(body + crc32(body).to_bytes(4, "big")) + b"\0")
+    world.device.publish("a", b"next", world.now)
+    world.run(10_000)
+    assert [event.sequence for event in world.house.taken] == [1, 2]
+    assert isinstance(world.house.taken[0].frame, FrameError)
+    assert world.house.payloads == [b"next"]
+    assert world.device.counters["retransmitted"] == 0
     assert world.heard[-1] == Acknowledged(2)
 
 
