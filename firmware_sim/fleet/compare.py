@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from firmware_sim.report.result import FORMAT, Result
+from oriole.stdout import print_lines
 from oriole.typed_yaml import ConfigError
 
 
@@ -41,12 +42,12 @@ def compare(first: Path, second: Path) -> int:
     for what, left, right in _figures(a, b):
         ratio = f"{right / left:.2f}" if left else ""
         table.add_row(what, f"{left:g}", f"{right:g}", ratio)
-    console = Console()
-    Console(width=None if console.is_terminal else 140).print(table)
+    console = Console(width=None if Console().is_terminal else 140)
+    with console.capture() as figures:
+        console.print(table)
     before = {judgement.expectation: judgement.state for judgement in a.judgements}
     worse = [each for each in b.judgements if each.state == "missed" and before.get(each.expectation) == "met"]
-    for judgement in worse:
-        print(f"worse: {judgement}")
+    print_lines([*figures.get().splitlines(), *(f"worse: {judgement}" for judgement in worse)])
     total_a, total_b = a.accounts.total, b.accounts.total
     return int(bool(worse) or total_b.lost > total_a.lost or total_b.doubled > total_a.doubled)
 

@@ -26,6 +26,7 @@ from firmware_sim.scenario.file import Scenario
 from firmware_sim.scenario.plan import ENDS, Action, plan, starts_ns
 from firmware_sim.scenario.roster import Member, roster
 from firmware_sim.scenario.values import SECOND_NS
+from firmware_sim.unhandled import tell
 
 from .crowd import Crowd
 from .trace import Trace
@@ -332,7 +333,8 @@ class Fleet:
         if action.to in self.crowd.names:
             self.crowd.act(action)
         elif device is None or action.do in DONE_TO_LINES:
-            self._tasks.append(asyncio.create_task(self._act_on_world(action)))
+            self._tasks.append(task := asyncio.create_task(self._act_on_world(action)))
+            task.add_done_callback(tell)
         else:
             perform(device, action.do, action.values)
 

@@ -20,6 +20,7 @@ from firmware_sim.scenario.file import Scenario, load
 from firmware_sim.scenario.nodes import Node
 from firmware_sim.scenario.plan import Action
 from firmware_sim.unhandled import or_raise
+from oriole.stdout import print_lines
 from oriole.typed_yaml import ConfigError
 
 from .fleet import Fleet, FleetError
@@ -66,9 +67,6 @@ def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = N
     except (FleetError, WorldError, NetworkError) as error:
         print(f"oriole fleet: {error}", file=sys.stderr)
         return FAILED
-    show(result)
-    for ending in fleet.endings:
-        print(f"oriole fleet: {ending}", file=sys.stderr)
     files = {}
     if wishes.json_file is not None:
         files[wishes.json_file] = msgspec.json.format(msgspec.json.encode(result))
@@ -76,7 +74,11 @@ def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = N
         from firmware_sim.report.html import page
 
         files[wishes.report_file] = page(result, fleet.story()).encode()
-    if not write("oriole fleet", files) or not result.is_well or fleet.endings:
+    are_written = write("oriole fleet", files)
+    show(result)
+    for ending in fleet.endings:
+        print(f"oriole fleet: {ending}", file=sys.stderr)
+    if not are_written or not result.is_well or fleet.endings:
         return FAILED
     return STOPPED if fleet.was_stopped else 0
 
@@ -136,7 +138,7 @@ def _live(
         from firmware_sim.real.world import RealWorld
 
         world: World = RealWorld(scenario, seed, wishes.packets)
-        return await or_raise(_run(Fleet(scenario, seed, world, trace, actions), wishes))
+        return await _run(Fleet(scenario, seed, world, trace, actions), wishes)
 
     return asyncio.run(really())
 
@@ -158,7 +160,7 @@ async def _run(fleet: Fleet, wishes: Wishes) -> Fleet:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             asyncio.get_running_loop().add_signal_handler(number, fleet.stop)
     async with _shown(fleet, wishes):
-        await fleet.run()
+        await or_raise(fleet.run())
     return fleet
 
 
@@ -168,9 +170,10 @@ def show(result: Result) -> None:
 
     from firmware_sim.report.tables import summary
 
-    console = Console()
-    Console(width=None if console.is_terminal else 140).print(summary(result))
-    print(result.verdict)
+    console = Console(width=None if Console().is_terminal else 140)
+    with console.capture() as tables:
+        console.print(summary(result))
+    print_lines([*tables.get().splitlines(), *result.accounts.faults, result.verdict])
 
 
 @contextlib.asynccontextmanager

@@ -257,12 +257,12 @@ class RealWorld:
                 raise WorldError(f"nobody is called `{name}`, or it cannot {action.do}")
 
     def _links_of(self, node: str) -> list[str]:
-        """The links that end at a node."""
-        links = dict.fromkeys(member.population.link for member in self._members.values() if node in member.nodes)
-        for name, each in self._scenario.nodes.items():
-            if node in (name, each.uplink):
-                links[each.link] = None
-        return [link for link in links if link]
+        """The links that lead to a node and nowhere else: what others share is theirs too, and goes on."""
+        roads: list[tuple[str, tuple[str, ...]]]
+        roads = [(member.population.link, (end,)) for member in self._members.values() for end in member.nodes]
+        roads += [(each.link, (name, each.uplink)) for name, each in self._scenario.nodes.items()]
+        elsewhere = {link for link, ends in roads if node not in ends}
+        return [link for link in dict.fromkeys(link for link, _ in roads) if link and link not in elsewhere]
 
     async def look(self) -> Glance:
         """See `World`."""

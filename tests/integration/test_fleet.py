@@ -354,6 +354,40 @@ def test_a_device_by_hand_ends_with_what_its_code_raises(broker: tuple[str, str]
     assert fan.returncode == 1
 
 
+@pytest.mark.parametrize("virtual", [False, True], ids=["real", "virtual"])
+@pytest.mark.parametrize("over", ["mqtt", "coap", "serial"])
+def test_there_is_no_verdict_where_the_code_of_a_device_raises(over: str, virtual: bool, tmp_path: Path) -> None:
+    file = tmp_path / "fans.yaml"
+    file.write_text(
+        f"""
+name: fans
+length: 20s
+nodes: {{house: {{kind: edge}}}}
+profiles: {{fan: {{kind: fan, over: {over}}}, app: {{kind: remote, every: 1s}}}}
+populations:
+  fan: {{profile: fan, at: house, count: 3}}
+  phone: {{profile: app, at: house, place: town, commands: [fan]}}
+"""
+    )
+    command = [sys.executable, "-c", FAN, "run", str(file), *(["--virtual"] if virtual else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    assert "Task was destroyed" not in done.stderr
+
+
+def test_who_stops_reading_a_run_still_has_its_files(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    file = tmp_path / "run.json"
+    with os.fdopen(writes, "wb") as unread:
+        command = [*ORIOLE, "fleet", "run", "three_houses", "--virtual", "--json", str(file)]
+        done = subprocess.run(command, stdout=unread, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    assert done.returncode == 0
+    assert json.loads(file.read_text())["run"]["virtual"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -413,3 +413,24 @@ def test_killed_it_leaves_no_process(tmp_path: Path, options: list[str]) -> None
     process.kill()
     process.communicate(timeout=30)
     until(lambda: not any(map(is_running, pids)), "a process outlives its fleet")
+
+
+SHARED = """
+name: shared
+nodes: {centre: {}, a: {kind: edge, uplink: centre, link: dsl}, b: {kind: edge, uplink: centre, link: fibre}}
+links: {dsl: {}, fibre: {}, wifi: {}, air: {}}
+populations:
+  one: {profile: lamp, at: a, link: wifi}
+  two: {profile: lamp, at: b, link: wifi}
+  three: {profile: lamp, at: b, link: air}
+"""
+
+
+def test_a_power_cut_silences_what_leads_to_the_node_alone() -> None:
+    scenario = typed_yaml.decode(SHARED, Scenario, "test.yaml")
+
+    async def links() -> list[list[str]]:
+        world = RealWorld(scenario, 1)
+        return [sorted(world._links_of(node)) for node in ("centre", "a", "b")]
+
+    assert asyncio.run(links()) == [["dsl", "fibre"], ["dsl"], ["air", "fibre"]]
