@@ -200,9 +200,7 @@ class MqttPort:
                 self._has_lost_session = False
                 await self._connection(self._client)
             except OSError as error:
-                self._owner.disconnected(
-                    f"{self._addresses[0]}: {os.strerror(error.errno) if error.errno else 'no answer'}"
-                )
+                self._owner.disconnected(f"{self._addresses[0]}: {_words(error)}")
             if self._is_wanted:
                 pause_s = self._retry_s * self._random.uniform(0.5, 1.5)
                 self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
@@ -360,3 +358,10 @@ def _properties(packet: int, **values: int) -> Properties:
     for name, value in values.items():
         setattr(properties, name, value)
     return properties
+
+
+def _words(error: OSError) -> str:
+    """What went wrong; the numbers of name servers' errors are below zero, and have words of their own."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or "no answer"
