@@ -142,8 +142,8 @@ class Fleet:
             self.ledger.close(self.ended_ns)
             self.usage = self.world.usage()
             await self._look()
-            self.endings = [*self.world.endings(), *self.crowd.endings]
             files = await self.world.stop()
+            self.endings = [*self.world.endings(), *self.crowd.endings]
             self.books = close_books(self.ledger, self.scenario.late_ms, self._evidence(files))
         finally:
             nobody_listens = all(node.kind != "foreign" for node in self.scenario.nodes.values())

@@ -13,7 +13,8 @@ from firmware_sim.child import python_module
 from firmware_sim.fleet.world import Usage, WorldError
 
 READY_S = 20.0
-STOP_S = 5.0
+STOP_S = 10.0
+"""A node that takes longer hangs."""
 LAST_LINES = 8
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -36,6 +37,7 @@ class Program:
         self._settle = settle
         self._process: asyncio.subprocess.Process | None = None
         self._killed = False
+        self._is_paused = False
         self._used_s = 0.0
         self._endings: list[str] = []  # of earlier lives
 
@@ -94,7 +96,7 @@ class Program:
         return int(address.rpartition(":")[2])
 
     def endings(self) -> list[str]:
-        """How it ended though nobody ended it, each time, with its last words."""
+        """How it ended though nobody ended it, each time, with its last words; and whether it hung."""
         return [*self._endings, *filter(None, (self._ending(),))]
 
     def _ending(self) -> str:
@@ -110,11 +112,21 @@ class Program:
         used = self._of_this_life()
         return Usage(self._used_s + used.cpu_s, used.resident_mib)
 
+    def _stands_still(self) -> bool:
+        try:
+            return self._stat()[0] == "T"
+        except OSError:
+            return False
+
+    def _stat(self) -> list[str]:
+        """What /proc says of it, from its state on: see proc(5)."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+
     def _of_this_life(self) -> Usage:
         if self._process is None:
             return Usage(0.0, 0.0)
         try:
-            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            fields = self._stat()
             ticks = int(fields[11]) + int(fields[12])
             resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, IndexError):
@@ -133,6 +145,7 @@ class Program:
 
     def pause(self, paused: bool) -> None:
         """SIGSTOP, or SIGCONT."""
+        self._is_paused = paused
         if self.is_running:
             os.kill(self.pid, signal.SIGSTOP if paused else signal.SIGCONT)
 
@@ -141,11 +154,14 @@ class Program:
         if self._process is None or self._process.returncode is not None:
             return
         self._killed = True
+        if self._stands_still() and not self._is_paused:
+            self._endings.append(f"{self.title} stood still, and the scenario had not paused it")
         with contextlib.suppress(ProcessLookupError):
             self.pause(False)
             self._process.terminate()
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_S)
             except TimeoutError:
+                self._endings.append(f"{self.title} did not end within {STOP_S:g} s of being asked to")
                 self._process.kill()
                 await self._process.wait()

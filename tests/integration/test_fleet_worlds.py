@@ -434,3 +434,20 @@ def test_a_power_cut_silences_what_leads_to_the_node_alone() -> None:
         return [sorted(world._links_of(node)) for node in ("centre", "a", "b")]
 
     assert asyncio.run(links()) == [["dsl", "fibre"], ["dsl"], ["air", "fibre"]]
+
+
+def test_a_node_that_somebody_else_stopped_is_no_success() -> None:
+    scenario = typed_yaml.decode(SHARED + "length: 1s\ndrain: 1s\n", Scenario, "test.yaml")
+
+    async def scene() -> list[str]:
+        world = RealWorld(scenario, 1)
+        fleet = Fleet(scenario, 1, world)
+        run = asyncio.create_task(fleet.run())
+        while fleet.phase != "running":
+            assert not run.done()
+            await asyncio.sleep(0.02)
+        os.kill(world.programs["a"].pid, signal.SIGSTOP)
+        await run
+        return fleet.endings
+
+    assert asyncio.run(scene()) == ["node a stood still, and the scenario had not paused it"]
