@@ -295,8 +295,9 @@ class Fleet:
     # ---- Acting
 
     async def _act(self) -> None:
-        gc.collect()
-        gc.freeze()  # what start-up made need not be walked again: 80 ms of the fleet's own would look like latency
+        if not self.world.is_virtual:
+            gc.collect()
+            gc.freeze()  # what start-up made need not be walked again: 80 ms of the fleet's own would look like latency
         self.began_ns = self.trace.began_ns = await self.crowd.begin() or self.clock.now_ns()
         self._next()
         end_ns = self.began_ns + self.scenario.length.ns

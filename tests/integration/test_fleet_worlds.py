@@ -20,6 +20,7 @@ from firmware_sim.fleet.fleet import Fleet
 from firmware_sim.fleet.trace import Trace
 from firmware_sim.fleet.world import WorldError
 from firmware_sim.links.packets.network import obstacle
+from firmware_sim.ports import coap
 from firmware_sim.real.programs import Program
 from firmware_sim.real.world import RealWorld
 from firmware_sim.report.accounts import Accounts
@@ -283,6 +284,17 @@ def test_a_node_that_cannot_start_is_named_and_the_others_end(monkeypatch: pytes
     with pytest.raises(WorldError, match="node edge did not become ready"):
         asyncio.run(really(three.format(faults=""), lambda world: None))
     assert not processes_of(os.getpid())
+
+
+def test_nobody_waits_for_an_answer_from_nodes_that_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coap, "CLOSE_S", 3600.0)
+    observer = PLAIN.replace("kind: lamp", "kind: thermostat").replace("length: 4s", "length: 200ms")
+
+    async def briefly() -> Fleet:
+        fleet, _, _ = await asyncio.wait_for(really(observer.format(faults=""), lambda world: None), ENDS_S)
+        return fleet
+
+    assert asyncio.run(briefly()).phase == "done"
 
 
 # ---- Each kind of client
