@@ -145,6 +145,11 @@ class Evidence:
         it for who asks, and was asked; or one of both devices went over to another node, and two had it.
         """
         said = self._statements.of(message)
+        coap = f"coap:{message.publisher}-{self._ledger.run}"
+        if any(coap in statement.publishers for statement in said.values()) and self._was_disturbed(
+            (self._paths.links[message.publisher],), message.at_ns, message.accepted_ns or inf
+        ):
+            return True  # sent again from another address, a CoAP request is another one (RFC 7252 §4.5)
         if any(
             said[node].was_taken_before for node in self._paths.between(message.publisher, subscriber) if node in said
         ):

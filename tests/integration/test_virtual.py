@@ -425,6 +425,7 @@ FAULTS = st.one_of(
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(FAULTS, max_size=4), st.integers(0, 1000), st.sampled_from([0, 1, 2]), st.sampled_from([5, 30]))
 @example(["{at: 16s, cut: dsl, lasts: 8s}", "{at: 23s, readdress: air}"], 1, 0, 30)  # held up after it got through
+@example(["{at: 3s, readdress: air}"], 302, 0, 5)  # sent again from another address
 def test_the_books_add_up_whatever_goes_wrong(faults: list[str], seed: int, qos: int, keep_alive: int) -> None:
     text = HOUSE.replace("length: 60s", "length: 30s").replace(
         "keep_alive: 5s", f"keep_alive: {keep_alive}s, qos: {qos}"
