@@ -1,6 +1,7 @@
 """Every kind of device. A new kind is a file and a line here."""
 
 from .button import Button
+from .dashboard import Dashboard
 from .device import Device
 from .herald import Herald
 from .lamp import Lamp
@@ -18,6 +19,7 @@ from .watch import Watch
 KINDS: dict[str, type[Device]] = {
     kind.kind: kind
     for kind in (
-        Lamp, Thermostat, Lock, Motion, Button, Meter, Watch, Tracker, Relay, Remote, Herald, Updater, Poisonous,
+        Lamp, Thermostat, Lock, Motion, Button, Meter, Watch, Tracker, Relay, Dashboard, Remote, Herald, Updater,
+        Poisonous,
     )
 }  # fmt: skip

@@ -10,6 +10,9 @@ from .scribe import Scribe
 from .stamp import Stamp, Values, seal
 from .traits import Traits
 
+CLASSES = ("order", "state", "reading", "alarm", "news", "firmware", "about", "poison")
+"""Classes of messages, by which a run is judged. A device that says something new needs a new one."""
+
 
 class Voice:
     """One device's. Its numbers are the harness's: they outlive whatever the device itself forgets."""
@@ -26,6 +29,8 @@ class Voice:
 
     def say(self, topic: str, values: Values, of: str, qos: int, retain: bool, lifetime_s: int) -> None:
         """Send `values` with the next number on `topic`."""
+        if of not in CLASSES:
+            raise ValueError(f"no class of messages `{of}`; there are {', '.join(CLASSES)}")
         traits = self._traits
         self._numbers[topic] += 1
         number, at_ns = self._numbers[topic], self._clock.now_ns()

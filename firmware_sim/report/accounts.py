@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from .evidence import End, Evidence, Fate
-from .ledger import Ledger, Listener, Message
+from .evidence import SLACK_NS, End, Evidence, Fate
+from .ledger import Copies, Ledger, Listener, Message
 
 MS_NS = 1_000_000
 MAX_FAULTS = 10
@@ -147,6 +147,8 @@ class _Closing:
     books: defaultdict[Key, Books] = field(default_factory=lambda: defaultdict(Books))
     reasons: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    unasked: int = 0
+    """Copies that came as if they had been asked for."""
 
     def accounts(self) -> Accounts:
         ledger = self.ledger
@@ -157,7 +159,7 @@ class _Closing:
         self._count_copies()
         self._count_missing(missing)
         total = sum_of(self.books.values())
-        stored = sum(copies.stored for copies in ledger.copies.values())
+        stored = sum(copies.stored for copies in ledger.copies.values()) - self.unasked
         received = len(ledger.copies) + total.repeated + stored + total.doubled + ledger.foreign
         return Accounts(
             sent=len(ledger.messages),
@@ -197,6 +199,10 @@ class _Closing:
             message = self.ledger.messages[ticket]
             books = self.books[message.way, copies.way, message.of, population_of(name)]
             books.repeated += copies.repeated
+            if self._nobody_asked(name, copies):
+                self.unasked += copies.stored
+                books.doubled += copies.stored
+                self._fault("doubled", message, name)
             if copies.doubled and self.evidence is not None and self.evidence.may_repeat(message, name):
                 books.repeated += copies.doubled
             elif copies.doubled:
@@ -206,6 +212,12 @@ class _Closing:
                 books.delivered += 1
                 books.after_sleep += copies.was_away
                 books.late += not copies.was_away and copies.first_ns - message.at_ns > self.late_ms * MS_NS
+
+    def _nobody_asked(self, name: str, copies: Copies) -> bool:
+        """Whether it got a state again, handed out as to somebody who subscribes, and it had not subscribed."""
+        return copies.stored_ns > 0 and not self.ledger.asked_between(
+            name, copies.first_ns - SLACK_NS, copies.stored_ns + SLACK_NS
+        )
 
     def _doubled(self) -> Iterator[Message]:
         return (self.ledger.messages[ticket] for (_, ticket), copies in self.ledger.copies.items() if copies.doubled)

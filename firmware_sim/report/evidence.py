@@ -144,6 +144,8 @@ class Evidence:
         """Whether more than one copy is nobody's fault: a node took it again after it had lost its memory, or had kept
         it for who asks, and was asked; or one of both devices went over to another node, and two had it.
         """
+        if any(failure.at_ns >= message.at_ns and not failure.keeps_state for failure in self._failures[subscriber]):
+            return True  # what it had taken, and which packet identifiers, it forgot
         said = self._statements.of(message)
         coap = f"coap:{message.publisher}-{self._ledger.run}"
         if any(coap in statement.publishers for statement in said.values()) and self._was_disturbed(

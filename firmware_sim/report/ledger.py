@@ -4,7 +4,7 @@ The ledger only writes down, as devices see it; `accounts.py` draws the conclusi
 decided when a message is sent, from the subscriptions confirmed by then, and what arrived is what a device received.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -129,6 +129,8 @@ class Copies:
     """More copies, marked as repeats by whoever sent them, as QoS 1 allows."""
     stored: int = 0
     """More copies of a state: handed out again to one who asked again."""
+    stored_ns: int = 0
+    """When the last of those came that has to be asked for by subscribing; 0: none."""
     doubled: int = 0
     """More copies that nothing excuses."""
 
@@ -173,6 +175,7 @@ class Ledger:
         """Those of them that the device did not end itself."""
         self.broken: list[Failure] = []
         """Devices that were killed, or lost their power."""
+        self._asked_ns: defaultdict[str, list[int]] = defaultdict(list)  # when subscriptions were confirmed, by device
         self._listeners: defaultdict[str, dict[str, Listener]] = defaultdict(dict)  # by device, by filter
         self._exact: defaultdict[str, list[Listener]] = defaultdict(list)  # by the one topic that they match
         self._wild: list[Listener] = []
@@ -189,6 +192,7 @@ class Ledger:
 
     def listens(self, name: str, topic_filter: str, qos: int, way: str, latest_only: bool, now_ns: int) -> None:
         """From now on, what matches is due to `name`."""
+        self._asked_ns[name].append(now_ns)
         if topic_filter not in self._listeners[name]:
             listener = Listener(name, topic_filter, qos, way, latest_only, now_ns)
             self._listeners[name][topic_filter] = listener
@@ -273,6 +277,12 @@ class Ledger:
         for ticket in tickets:
             self.messages[ticket].was_resent = True
 
+    def asked_between(self, name: str, from_ns: int, until_ns: int) -> bool:
+        """Whether a subscription of `name` was confirmed meanwhile."""
+        asked_ns = self._asked_ns[name]
+        index = bisect_left(asked_ns, from_ns)
+        return index < len(asked_ns) and asked_ns[index] <= until_ns
+
     def awaited_at(self, times_ns: Iterable[int]) -> list[int]:
         """How many pairs of message and subscriber were due and not received, at each of these times, in order."""
         changes = [(message.at_ns, len(message.due)) for message in self.messages if not message.refused]
@@ -310,12 +320,23 @@ class Ledger:
         copies = self.copies.get((name, ticket))
         if copies is None:
             self._first(name, way, ticket, now_ns, was_away, delivery.stored)
-        elif delivery.repeat or (message.was_resent and message.qos == 1):
+        elif self._may_come_again(message, name, delivery.repeat):
             copies.repeated += 1
-        elif delivery.stored or (name in message.due and message.due[name].latest_only):
+        elif name in message.due and message.due[name].latest_only:
             copies.stored += 1
+        elif delivery.stored:
+            copies.stored += 1
+            copies.stored_ns = now_ns
         else:
             copies.doubled += 1
+
+    @staticmethod
+    def _may_come_again(message: Message, name: str, is_marked: bool) -> bool:
+        """Whether QoS 1 allows another copy, because somebody had to send again. What came with QoS 2 comes once:
+        marked or not, its receiver knows the packet identifier (MQTT 5, 4.3.3).
+        """
+        promised = min(message.qos, message.due[name].qos) if name in message.due else message.qos
+        return promised < 2 and (is_marked or (message.was_resent and message.qos == 1))
 
     def _first(self, name: str, way: str, ticket: int, now_ns: int, was_away: bool, stored: bool) -> None:
         message = self.messages[ticket]

@@ -118,7 +118,7 @@ class Plots:
         """Messages that had not arrived, and those that waited at nodes; no plot where nothing ever did."""
         looks = self._looks()
         awaited = self._story.awaited[len(self._story.looks) - len(looks) :]
-        lines = {"due and not yet there": [float(count) for count in awaited]}
+        lines = {"due and not there": [float(count) for count in awaited]}
         for node in dict.fromkeys(chain.from_iterable(look.queued for look in looks)):
             lines[f"waiting at {node}"] = [float(look.queued.get(node, 0)) for look in looks]
         longest = sorted((name for name in lines if any(lines[name])), key=lambda name: -max(lines[name]))[:MAX_LINES]

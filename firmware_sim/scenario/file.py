@@ -8,6 +8,7 @@ import msgspec
 
 from firmware_sim.devices.kinds import KINDS
 from firmware_sim.devices.names import check_name
+from firmware_sim.devices.voice import CLASSES
 from firmware_sim.links.model import LinkModel
 from oriole import typed_yaml
 from oriole.wire.topics import TopicError
@@ -215,6 +216,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 raise wrong(f"`{target}` has no serial lines", where)
 
     def _check_expectation(self, expectation: Expectation, where: str) -> None:
+        if expectation.of:
+            _known([expectation.of], dict.fromkeys(CLASSES), "class of messages", f"{where}.of")
         if expectation.population:
             _known([expectation.population], self.populations, "population", f"{where}.population")
             if expectation.measure == "battery_days" and not self._has_battery(expectation.population):

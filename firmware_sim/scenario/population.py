@@ -20,7 +20,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """How a kind of device behaves."""
 
     kind: str
-    """What it is: lamp, thermostat, lock, motion, button, meter, watch, tracker, relay, remote, herald, updater, ..."""
+    """What it is: lamp, thermostat, lock, motion, button, meter, watch, tracker, relay, dashboard, remote, ..."""
     over: Literal["", "mqtt", "coap", "serial"] = ""
     """What it speaks, where its kind speaks several; empty: the first of them."""
     every: Duration = seconds(10.0)
@@ -69,6 +69,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 check_topic_name(topic)
         except TopicError as error:
             raise ValueError(str(error)) from None
+        if self.kind == "dashboard" and not self.hears:
+            raise ValueError("a dashboard needs `hears`")
         if self.kind == "herald" and not self.announces:
             raise ValueError("a herald needs `announces`")
         if self.speaks == "coap" and any("+" in each or "#" in each for each in self.hears):

@@ -1,10 +1,11 @@
-"""A faulty relay in virtual time: what passes between devices and nodes is dropped, doubled, delayed or reordered.
+"""A faulty relay in virtual time: what devices and nodes exchange is dropped, doubled, delayed, reordered or held.
 
 It carries MQTT by whole packets and keeps to the protocol, so that neither end can know: what it drops it acknowledges
 in the other's place, so that nobody sends it again; what it doubles is a message of its own, with a packet identifier
-of its own, whose acknowledgements it keeps to itself. Only the accounts can find out. A flood is a doubling that goes
-on for an hour, of what comes to a device, and of datagrams as well: it is for batteries. Uplinks and serial lines are
-carried as they should be.
+of its own, whose acknowledgements it keeps to itself. What it holds it keeps for ever and does not acknowledge, so that
+somebody owes it in the end. Only the accounts can find out. A flood is a doubling that goes on for an hour, of what
+comes to a device, and of datagrams as well: it is for batteries. Uplinks and serial lines are carried as they should
+be.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from firmware_sim.virtual.network import Caller, Ear, Network, Route, Socket, St
 from firmware_sim.virtual.world import VirtualWorld
 from oriole.wire.mqtt import PacketType, Splitter
 
-Fault = Literal["drop", "double", "delay", "reorder", "flood"]
-FAULTS: tuple[Fault, ...] = ("drop", "double", "delay", "reorder", "flood")
+Fault = Literal["drop", "double", "delay", "reorder", "hold", "flood"]
+FAULTS: tuple[Fault, ...] = ("drop", "double", "delay", "reorder", "hold", "flood")
 
 SHARE = 0.3
 DELAY_NS = 20 * SECOND_NS
@@ -80,6 +81,8 @@ class Way:
                     self._answer(acknowledgement(kind, identifier))
                 if qos == 2:
                     self._dropped[identifier] = None
+            case "hold" if is_hit and qos:
+                pass
             case "delay":
                 self._later(DELAY_NS, lambda: self._onward(whole))
             case "reorder" if topic in self._held:

@@ -311,9 +311,10 @@ links: {line: {delay_ms: 2}}
 profiles:
   paper: {kind: herald, every: 1s, announces: news}
   reader: {kind: lamp, hears: [news, home/+/reading, home/+/press], mqtt: "3.1.1", qos: 2, every: 500ms}
+  screen: {kind: dashboard, hears: [edge/lamp/state, news]}
   wrist: {kind: watch, every: 1s, awake: 500ms}
 """
-    special = {"herald": "paper", "lamp": "reader", "watch": "wrist"}
+    special = {"herald": "paper", "lamp": "reader", "dashboard": "screen", "watch": "wrist"}
     for kind in KINDS:
         if kind not in special:
             text += f"  p_{kind}: {{kind: {kind}, every: 500ms}}\n"

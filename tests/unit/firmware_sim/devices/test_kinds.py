@@ -9,6 +9,7 @@ from unit.firmware_sim.devices.hands import SECOND, Bench, bench
 
 from firmware_sim.devices import poisonous
 from firmware_sim.devices.button import Button
+from firmware_sim.devices.dashboard import Dashboard
 from firmware_sim.devices.device import Device
 from firmware_sim.devices.herald import Herald
 from firmware_sim.devices.kinds import KINDS
@@ -28,7 +29,7 @@ from firmware_sim.devices.updater import Updater
 from firmware_sim.devices.watch import Watch
 
 TARGETS = tuple(Target(f"home/{number}", Thermostat) for number in range(4))
-BY_THEMSELVES = [kind for kind in KINDS.values() if kind is not Updater]
+BY_THEMSELVES = [kind for kind in KINDS.values() if kind not in (Updater, Dashboard)]
 OBEDIENT = [kind for kind in KINDS.values() if kind.obeys]
 
 
@@ -39,8 +40,8 @@ def plan(kind: type[Device], seed: int, **traits: object) -> list[tuple[int, str
 
 def test_kinds_are_known_by_their_names() -> None:
     assert list(KINDS) == [
-        "lamp", "thermostat", "lock", "motion", "button", "meter", "watch", "tracker", "relay", "remote", "herald",
-        "updater", "poisonous",
+        "lamp", "thermostat", "lock", "motion", "button", "meter", "watch", "tracker", "relay", "dashboard",
+        "remote", "herald", "updater", "poisonous",
     ]  # fmt: skip
 
 
@@ -249,6 +250,20 @@ def test_nobody_leaves_an_unlock_for_later(given_s: int, lifetime_s: int) -> Non
     remote.device.do("order", {"target": 0, "order": {"action": "unlock"}})
     assert remote.port.published[-1][3] is False
     assert remote.port.payloads[-1][3] == lifetime_s > 0
+
+
+def test_a_dashboard_hears_and_says_only_that_it_is_there() -> None:
+    dashboard = bench(Dashboard, hears=("home/+/state",))
+    dashboard.connect()
+    assert [topic_filter for topic_filter, _ in dashboard.port.subscribed] == ["home/+/state"]
+    assert [topic for topic, *_ in dashboard.port.published] == ["home/it/about", "home/it/online"]
+
+
+def test_a_class_of_messages_that_nobody_knows_is_a_programming_error() -> None:
+    lamp = bench(Lamp)
+    lamp.connect()
+    with pytest.raises(ValueError, match="no class of messages `stat`; there are order, state"):
+        lamp.device.send("home/it/stat", {}, "stat")
 
 
 def test_a_herald_speaks_to_its_topic() -> None:

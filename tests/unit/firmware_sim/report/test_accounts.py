@@ -86,11 +86,26 @@ def test_a_second_copy_is_doubled(scene: Scene) -> None:
     assert not accounts.is_clean
 
 
-def test_a_marked_repeat_is_no_double(scene: Scene) -> None:
-    ticket = scene.send()
+@pytest.mark.parametrize(("sent", "granted", "doubled"), [(1, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 1)])
+def test_a_marked_repeat_is_a_double_only_where_both_ends_have_qos_2(sent: int, granted: int, doubled: int) -> None:
+    scene = Scene(Ledger("run"))
+    scene.ledger.listens("phone", "fleet/#", granted, "centre", latest_only=False, now_ns=0)
+    ticket = scene.send(qos=sent)
     scene.arrive(ticket)
     scene.arrive(ticket, repeat=True)
-    assert (scene.books().total.doubled, scene.books().total.repeated) == (0, 1)
+    total = scene.books().total
+    assert (total.doubled, total.repeated) == (doubled, 1 - doubled)
+
+
+@pytest.mark.parametrize(("asked_ns", "doubled"), [(60_000 * MS, 0), (5_000 * MS, 2), (200_000 * MS, 2)])
+def test_a_state_handed_out_again_to_one_who_did_not_ask_is_a_double(scene: Scene, asked_ns: int, doubled: int) -> None:
+    ticket = scene.send(at_ns=10_000 * MS, state=True)
+    scene.arrive(ticket, now_ns=10_000 * MS)
+    scene.ledger.listens("phone", "fleet/#", 1, "centre", latest_only=False, now_ns=asked_ns)
+    scene.arrive(ticket, now_ns=61_000 * MS, stored=True)
+    scene.arrive(ticket, now_ns=61_000 * MS, stored=True)
+    accounts = scene.books()
+    assert (accounts.total.doubled, accounts.stored) == (doubled, 2 - doubled)
 
 
 @pytest.mark.parametrize(("qos", "doubled"), [(1, 0), (2, 1)])
@@ -196,4 +211,6 @@ def test_the_books_add_up_whatever_happens(fates: list[tuple[int, bool, list[str
     assert accounts.received == copies
     assert accounts.total.due == 2 * len(fates)
     assert accounts.total.delivered == sum(bool(arrivals) for _, _, arrivals, _ in fates)
-    assert accounts.total.doubled == sum(arrivals[1:].count("copy") for _, _, arrivals, _ in fates)
+    assert accounts.total.doubled == sum(
+        arrivals[1:].count("copy") + (qos == 2) * arrivals[1:].count("repeat") for qos, _, arrivals, _ in fates
+    )

@@ -517,6 +517,14 @@ def test_copies_that_are_nobodys_fault(tmp_path: Path) -> None:
     assert scene.evidence().may_repeat(scene.message, "phone-1")
 
 
+def test_a_copy_to_one_who_has_forgotten_what_it_had_taken(scene: Scene) -> None:
+    scene.goes("a", "centre", "b")
+    scene.fails("phone-1", 25_000, keeps_state=True)
+    assert not scene.evidence().may_repeat(scene.message, "phone-1")
+    scene.fails("phone-1", 26_000, keeps_state=False)
+    assert scene.evidence().may_repeat(scene.message, "phone-1")
+
+
 def test_copies_from_two_of_a_roaming_devices_nodes(tmp_path: Path) -> None:
     scene = Scene(tmp_path, at=("a", "b"))
     scene.goes("centre", "b")

@@ -107,6 +107,7 @@ MISTAKES = [
     ("every: 20s", "reads: a/b", r"line 12: `profiles\.bulb`: a lamp cannot read over mqtt"),
     ("every: 20s", "mqtt: 3.1.1.1", r"line 12: `profiles\.bulb\.mqtt`: invalid enum value"),
     ("kind: lamp", "kind: herald", r"line 12: `profiles\.bulb`: a herald needs `announces`"),
+    ("kind: lamp", "kind: dashboard", r"line 12: `profiles\.bulb`: a dashboard needs `hears`"),
     ("kind: lamp", "kind: thermostat, hears: ['+']", r"line 12: .*on CoAP a device hears single topics"),
     # populations that cannot be
     ("profile: bulb, at: house", "profile: glow, at: house", r"line 14: .*no profile or kind `glow`; there are bulb,"),
@@ -166,6 +167,7 @@ MISTAKES = [
     ("at_most: 0}", "at_most: 0, at_least: 1}", r"line 29: .*`at_most` is below `at_least`: nothing could be both"),
     ("at_most: 0}", "at_most: .nan}", r"line 29: `expectations\[0\]`: a bound is a number"),
     ("at_most: 0}", "at_most: 0, population: locks}", r"line 29: .*population`: no population `locks`"),
+    ("at_most: 0}", "at_most: 0, of: sate}", r"line 29: `expectations\[0\]\.of`: no class of messages `sate`; .*state"),
     ("way: centre -> house", "way: centre -> flat", r"line 30: `expectations\[1\]\.way`: no connection `flat`"),
     ("way: centre -> house", "way: centre", r"line 30: `expectations\[1\]\.way`: a way is written"),
     *(
