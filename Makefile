@@ -22,8 +22,8 @@ demo: $(VENV)/.installed ## A broker, two edges and 120 devices for a minute (DE
 scenarios: $(VENV)/.installed ## Every scenario that comes along, in virtual time and on real sockets (a quarter of an hour)
 	@$(BIN)/oriole fleet all $(ARGS)
 
-test: $(VENV)/.installed-dev ## All tests (ARGS="-k topics" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev ## All tests, on two cores (ARGS="-k topics" for some, ARGS="-n 0" one by one)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev ## What CI runs: lint, format, types, import rules, then the tests
 	@$(BIN)/ruff check

@@ -58,7 +58,7 @@ def test_the_demo_loses_nothing_and_its_report_has_the_runs_figures(tmp_path: Pa
     assert f"{total['due']} messages due: {total['delivered']} delivered" in text
     latency = result["latency"]["edge → edge"]
     assert f"<td>{latency['count']:,}</td><td>{latency['p50_ms']:,.1f}</td>" in text
-    assert [each["state"] for each in result["judgements"]] == ["met"] * 3
+    assert {each["state"] for each in result["judgements"]} == {"met"}
     assert set(result["usage"]) == {"centre", "edge_a", "edge_b"}
     assert "dsl_a cut" in text
     assert not re.search(r"https?:", text)
