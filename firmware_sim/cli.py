@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firmware_sim.output import writable
+from oriole.mistakes import there_are
 from oriole.stdout import abandon, print_lines
 from oriole.typed_yaml import ConfigError
 from oriole.urls import UrlError
@@ -61,7 +62,6 @@ def _fleet_parser() -> argparse.ArgumentParser:
         metavar="FACTOR",
         help="divide every duration of the file by this (default: the file's; 1 in virtual time)",
     )
-    run.add_argument("--trace", type=writable, metavar="FILE", help="write what was planned and what happened there")
     run.set_defaults(run=_run)
 
     every = commands.add_parser("all", help="run every scenario that comes along, in virtual time and on real sockets")
@@ -74,8 +74,14 @@ def _fleet_parser() -> argparse.ArgumentParser:
     every.set_defaults(run=_all)
 
     replay = commands.add_parser("replay", help="do again what a trace says was planned, instead of what a seed plans")
-    replay.add_argument("trace", metavar="TRACE", help="what `run --trace` wrote")
+    replay.add_argument("replayed", metavar="TRACE", help="what `run --trace` wrote")
     _add_run_options(replay)
+    replay.add_argument(
+        "--compress",
+        type=_factor,
+        metavar="FACTOR",
+        help="divide every duration and moment of the trace by this, compressed already or not (default: 1)",
+    )
     replay.set_defaults(run=_replay)
 
     check = commands.add_parser("check", help="read a scenario, say what it would be, and run nothing")
@@ -120,6 +126,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="NODE=URL",
         help="let devices use URL instead of the file's node: yours, or somebody else's; repeatable",
     )
+    parser.add_argument("--trace", type=writable, metavar="FILE", help="write what was planned and what happened there")
     parser.add_argument("--json", type=writable, metavar="FILE", help="write the figures there as well")
     parser.add_argument("--report", type=writable, metavar="FILE", help="write an HTML report there as well")
 
@@ -139,9 +146,9 @@ def _wishes(arguments: argparse.Namespace) -> "Wishes":
         seed=arguments.seed,
         virtual=arguments.virtual,
         packets=arguments.packets,
-        compress=getattr(arguments, "compress", None),
+        compress=arguments.compress,
         addresses=addresses,
-        trace_file=getattr(arguments, "trace", None) if arguments.run is _run else None,
+        trace_file=arguments.trace,
         json_file=arguments.json,
         report_file=arguments.report,
     )
@@ -166,7 +173,7 @@ def _all(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from firmware_sim.fleet.program import replay
 
-    return replay(Path(arguments.trace), _wishes(arguments))
+    return replay(Path(arguments.replayed), _wishes(arguments))
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -200,7 +207,8 @@ def _device(arguments: argparse.Namespace) -> int:
 
     kinds = {name: kind for name, kind in KINDS.items() if kind.obeys}
     if arguments.kind not in kinds:
-        raise _RefusedError(f"there is no kind `{arguments.kind}` to run by hand; there are {', '.join(kinds)}")
+        choices = there_are(kinds, arguments.kind)
+        raise _RefusedError(f"there is no kind `{arguments.kind}` to run by hand; {choices}")
     kind = kinds[arguments.kind]
     name = arguments.kind if arguments.name is None else arguments.name
     for option, text in (("--name", name), ("--place", arguments.place)):
@@ -235,8 +243,8 @@ def _scenario_file(name: str) -> Path:
     if name in shipped or os.access(name, os.F_OK):
         return shipped.get(name, Path(name))
     raise _RefusedError(
-        f"there is no file `{name}`, and of the scenarios that come along none is called so: there are "
-        f"{', '.join(shipped)} (`oriole fleet list` tells more)"
+        f"there is no file `{name}`, and of the scenarios that come along (`oriole fleet list`) none is called so: "
+        f"{there_are(shipped, name)}"
     )
 
 

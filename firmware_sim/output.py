@@ -21,10 +21,11 @@ def writable(text: str) -> Path:
 
 def write(program: str, files: Mapping[Path, bytes]) -> bool:
     """Write the files. False, and said on stderr: one cannot be written after all (a full disk, a folder that went)."""
+    are_written = True
     for path, content in files.items():
         try:
             path.write_bytes(content)
         except OSError as error:
             print(f"{program}: cannot write {path}: {error.strerror}", file=sys.stderr)
-            return False
-    return True
+            are_written = False
+    return are_written

@@ -1,24 +1,20 @@
 """A YAML file read into typed values, with errors that name the file, the line and the key.
 
 PyYAML keeps where each node stood, msgspec checks types and says where in the value it stumbled; this module puts
-the two together. It knows nothing of what the file is about.
+the two together, in the words of `oriole.mistakes`. It knows nothing of what the file is about.
 """
 
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
+from oriole.mistakes import STEP, UNKNOWN_KEY, in_words, is_of_key, split
+
 MAX_FILE_BYTES = 4 << 20
 
 T = TypeVar("T")
-
-_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
-_PLACE = r" - at (?:`key` in )?`\$[\w.\[\]]*`"
-_PLACES = re.compile(rf"(?:{_PLACE})+$")
-_STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 
 
 class ConfigError(ValueError):
@@ -63,9 +59,12 @@ def convert(value: object, kind: Any) -> Any:
     """`value`, of plain Python types, as a `kind`; types with a `parse` method read themselves, from a string or from
     what they say in `reads`.
 
-    Raises `msgspec.ValidationError`.
+    Raises `msgspec.ValidationError`, in a user's words.
     """
-    return msgspec.convert(value, kind, dec_hook=_parse)
+    try:
+        return msgspec.convert(value, kind, dec_hook=_parse)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(in_words(str(error), kind)) from None
 
 
 def _parse(kind: Any, value: Any) -> object:
@@ -98,33 +97,28 @@ def _child(node: yaml.MappingNode, key: Any) -> yaml.Node:
 
 
 def _explain(message: str, root: yaml.Node | None, value: Any, kind: Any) -> str:
-    """Put line and key to `message`, msgspec's, which ends like "- at `$.users[...]`".
-
-    A structure that finds the fault in a part of itself says where, from itself; that stands before its own place.
-    """
-    places = _PLACES.search(message)
-    what = message[: places.start()] if places else message
-    path = "".join(reversed(re.findall(_PLACE, places[0]))) if places else ""
-    what = what.replace("`object`", "`mapping`").replace("`array`", "`list`")  # msgspec has JSON's words
+    """Put line and key to `message`, `convert`'s, which ends like "- at `$.users[...]`"."""
+    what, path = split(message)
     node, part, keys = root, value, ""
-    for field, index in _STEP.findall(path):
+    for field, index in STEP.findall(path):
         if isinstance(node, yaml.MappingNode):
             key = field or _failing_key(part, value, kind, message)
             node, part, keys = _child(node, key), part[key], f"{keys}.{key}" if keys else str(key)
         elif isinstance(node, yaml.SequenceNode) and index.isdecimal():
             node, part, keys = node.value[int(index)], part[int(index)], f"{keys}[{index}]"
-    if "`key` in" in path and isinstance(node, yaml.MappingNode):
+    if is_of_key(path) and isinstance(node, yaml.MappingNode):
         key = _failing_key(part, value, kind, message)
         if isinstance(key, str):
             keys = f"{keys}.{key}" if keys else key
             node = next((each for each, _ in node.value if each.value == key), node)
-    if unknown := _UNKNOWN_FIELD.match(what):
+    if unknown := UNKNOWN_KEY.match(what):
         assert isinstance(node, yaml.MappingNode)
         key_node = next((key for key, _ in node.value if key.value == unknown[1]), node)
         name = f"{keys}.{unknown[1]}" if keys else unknown[1]
-        return f", line {key_node.start_mark.line + 1}: unknown key `{name}`"
+        return f", line {key_node.start_mark.line + 1}: unknown key `{name}`{unknown[2] or ''}"
     line = f", line {node.start_mark.line + 1}" if node else ""
-    hint = " (put it in quotes)" if what.startswith("Expected `str`, got") and isinstance(node, yaml.ScalarNode) else ""
+    is_unquoted = what.startswith("expected a text, got ") and isinstance(node, yaml.ScalarNode)
+    hint = " (put it in quotes)" if is_unquoted and not what.endswith("nothing") else ""
     return f"{line}: {f'`{keys}`: ' if keys else ''}{what[0].lower()}{what[1:]}{hint}"
 
 

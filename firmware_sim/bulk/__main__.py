@@ -5,6 +5,7 @@ It ends when stdin does: no device outlives its fleet. It is deaf to signals tha
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -94,8 +95,13 @@ def main() -> None:
     except (msgspec.MsgspecError, limits.LimitError) as error:
         say(Refused(str(error)))
         return
-    with Path(config.journal).open("wb", buffering=_JOURNAL_BUFFER_BYTES) as file:
-        _carry(config, sources, file, stdin, unread)
+    try:
+        with Path(config.journal).open("wb", buffering=_JOURNAL_BUFFER_BYTES) as file:
+            _carry(config, sources, file, stdin, unread)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        say(Refused(f"cannot write {config.journal}: {error.strerror}"))
 
 
 def _carry(config: BulkConfig, sources: list[str], file: IO[bytes], stdin: int, unread: bytes) -> None:

@@ -17,6 +17,7 @@ from firmware_sim.fleet.fleet import Fleet, FleetError
 from firmware_sim.fleet.outcome import result_of
 from firmware_sim.fleet.program import show
 from firmware_sim.fleet.progress import Progress
+from firmware_sim.fleet.room import room_for_files
 from firmware_sim.fleet.world import WorldError
 from firmware_sim.output import writable, write
 from firmware_sim.real.world import RealWorld
@@ -41,7 +42,8 @@ def main(argv: list[str]) -> int:
     scenario = load(Path(str(resources.files("firmware_sim") / "scenarios" / "three_houses.yaml")))
     scenario = within(scenario, arguments.seconds - STARTING_S - scenario.settle - CLOSING_S)
     try:
-        fleet = asyncio.run(_run(scenario, arguments.seed, began_s + arguments.seconds - CLOSING_S))
+        with room_for_files():
+            fleet = asyncio.run(_run(scenario, arguments.seed, began_s + arguments.seconds - CLOSING_S))
     except (FleetError, WorldError) as error:
         print(f"oriole demo: {error}", file=sys.stderr)
         return FAILED

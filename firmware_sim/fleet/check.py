@@ -1,11 +1,17 @@
 """`oriole fleet check`: what a scenario would be, in a few lines, without running it."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from firmware_sim.scenario.file import Scenario
-from firmware_sim.scenario.plan import plan
+from firmware_sim.scenario.plan import Action, plan
 from firmware_sim.scenario.roster import roster
+from firmware_sim.scenario.values import SECOND_NS, Duration
+
+MOST_COUNTED = 1_000_000
+"""Actions are drawn one by one, a million in a second or two: a year of short beats has more than anybody waits for."""
 
 
 def describe(scenario: Scenario) -> Iterator[str]:
@@ -25,9 +31,20 @@ def describe(scenario: Scenario) -> Iterator[str]:
         yield f"  links     {', '.join(scenario.links)}"
     by_kind = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     yield f"  devices   {len(members)}: {by_kind}{f'; {bulk} of them in bulk' if bulk else ''}"
-    actions = Counter(action.do for action in plan(scenario, members, scenario.seed))
-    verbs = ", ".join(f"{count} {verb}" for verb, count in actions.most_common())
-    yield f"  planned   {sum(actions.values())} actions: {verbs}"
+    yield f"  planned   {_planned(plan(scenario, members, scenario.seed))}"
     for expectation in scenario.expectations:
         waits = f" (waiting for {expectation.waits_for})" if expectation.waits_for else ""
         yield f"  expects   {expectation}{waits}"
+
+
+def _planned(actions: Iterator[Action]) -> str:
+    """How many actions there are, by verb; of very many, how soon there are so many."""
+    counts: Counter[str] = Counter()
+    at_ns = 0
+    for action in islice(actions, MOST_COUNTED):
+        counts[action.do] += 1
+        at_ns = action.at_ns
+    total = f"{counts.total()} actions"
+    if next(actions, None) is not None:
+        total = f"more than {total}, so many within {Duration(60 * math.ceil(at_ns / (60 * SECOND_NS)))}"
+    return f"{total}: {', '.join(f'{count} {verb}' for verb, count in counts.most_common())}"

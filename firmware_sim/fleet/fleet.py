@@ -29,6 +29,7 @@ from firmware_sim.scenario.values import SECOND_NS
 from firmware_sim.unhandled import tell
 
 from .crowd import Crowd
+from .room import shortage
 from .trace import Trace
 from .world import Usage, World, WorldError
 
@@ -145,6 +146,8 @@ class Fleet:
             files = await self.world.stop()
             self.endings = [*self.world.endings(), *self.crowd.endings]
             self.books = close_books(self.ledger, self.scenario.late_ms, self._evidence(files))
+            if files and not self.books.is_clean and (words := shortage()):
+                self.endings.append(f"what nodes could not write down is missing from the accounts; {words}")
         finally:
             nobody_listens = all(node.kind != "foreign" for node in self.scenario.nodes.values())
             if nobody_listens:  # who says goodbye would wait for an answer
@@ -234,7 +237,7 @@ class Fleet:
             return f"connecting: waiting for {missing}"
         if self.phase == "draining":
             hint = " (Ctrl-C again: not to wait)" if self._stop.is_set() else ""
-            return f"draining: {self.ledger.awaited} messages are still due{hint}"
+            return f"draining, for {self.scenario.drain} at most: {self.ledger.awaited} messages are still due{hint}"
         ready = sum(device.is_ready for device in self.devices.values())
         if self.crowd.names:
             counts = self.crowd.progress()
@@ -298,7 +301,8 @@ class Fleet:
         if not self.world.is_virtual:
             gc.collect()
             gc.freeze()  # what start-up made need not be walked again: 80 ms of the fleet's own would look like latency
-        self.began_ns = self.trace.began_ns = await self.crowd.begin() or self.clock.now_ns()
+        self.began_ns = await self.crowd.begin() or self.clock.now_ns()
+        self.trace.began(self.began_ns)
         self._next()
         end_ns = self.began_ns + self.scenario.length.ns
         await self._pause((end_ns - self.clock.now_ns()) / SECOND_NS)

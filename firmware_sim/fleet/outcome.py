@@ -31,6 +31,7 @@ def result_of(fleet: Fleet, carrier: str, took_s: float) -> Result:
         planned_updates=fleet.offered,
         batteries=batteries,
         economy={way: each.ratio for way, each in economy.items()},
+        was_stopped=fleet.was_stopped,
     )
     return make_result(
         run=Run(

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -20,11 +19,13 @@ from firmware_sim.scenario.file import Scenario, load
 from firmware_sim.scenario.nodes import Node
 from firmware_sim.scenario.plan import Action
 from firmware_sim.unhandled import or_raise
+from oriole.mistakes import there_are
 from oriole.stdout import print_lines
 from oriole.typed_yaml import ConfigError
 
 from .fleet import Fleet, FleetError
 from .outcome import result_of
+from .room import room_for_files
 from .trace import Trace, read_plan
 from .world import World, WorldError
 
@@ -41,7 +42,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     virtual: bool = False
     packets: bool = False
     compress: float | None = None
-    """Instead of the file's factor; in virtual time nothing is compressed unless this says so."""
+    """Instead of the file's factor; in virtual time nothing is compressed unless this says so. Of a trace that is
+    replayed, on top of what its run was compressed by."""
     addresses: Mapping[str, list[str]] = {}
     """By node: what runs there already, instead of the node of the file."""
     trace_file: Path | None = None
@@ -76,18 +78,36 @@ def run(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = N
         files[wishes.report_file] = page(result, fleet.story()).encode()
     are_written = write("oriole fleet", files)
     show(result)
-    for ending in fleet.endings:
-        print(f"oriole fleet: {ending}", file=sys.stderr)
-    if not are_written or not result.is_well or fleet.endings:
+    troubles = list(fleet.endings)
+    if fleet.trace.trouble:
+        troubles.append(f"cannot write {wishes.trace_file}: {fleet.trace.trouble}; it holds a part of the trace")
+    for trouble in troubles:
+        print(f"oriole fleet: {trouble}", file=sys.stderr)
+    if not are_written or not result.is_well or troubles:
         return FAILED
     return STOPPED if fleet.was_stopped else 0
 
 
 def replay(trace: Path, wishes: Wishes) -> int:
-    """Do what `trace` says was planned, at the times that it says; see `run`. Raises `ConfigError`."""
+    """Do what `trace` says was planned, at the times that it says, divided by the factor wished for; see `run`.
+
+    Raises `ConfigError`.
+    """
+    if wishes.trace_file is not None and wishes.trace_file.exists() and wishes.trace_file.samefile(trace):
+        raise ConfigError(f"--trace {wishes.trace_file}: that is the trace to replay")
     scenario, seed, actions = read_plan(trace)
+    if wishes.compress is not None:
+        scenario, actions = _in_less_time(scenario, actions, wishes.compress)
     seed = seed if wishes.seed is None else wishes.seed
     return run(scenario, msgspec.structs.replace(wishes, seed=seed), actions)
+
+
+def _in_less_time(scenario: Scenario, actions: Iterator[Action], factor: float) -> tuple[Scenario, Iterator[Action]]:
+    """Both in a fraction of the time that they take, which may be compressed already. Raises `ConfigError`."""
+    shorter = msgspec.structs.replace(scenario, compress=factor).compressed()
+    end_ns = shorter.length.ns
+    sooner = (msgspec.structs.replace(each, at_ns=min(round(each.at_ns / factor), end_ns)) for each in actions)
+    return msgspec.structs.replace(shorter, compress=scenario.compress * factor), sooner
 
 
 def instead(scenario: Scenario, addresses: Mapping[str, list[str]]) -> Scenario:
@@ -95,7 +115,7 @@ def instead(scenario: Scenario, addresses: Mapping[str, list[str]]) -> Scenario:
     nodes = dict(scenario.nodes)
     for name, urls in addresses.items():
         if name not in nodes:
-            raise ConfigError(f"--address {name}: the scenario's nodes are {', '.join(nodes)}")
+            raise ConfigError(f"--address {name}: the scenario has no such node; {there_are(nodes, name)}")
         try:
             nodes[name] = Node(kind="foreign", addresses=urls)
         except ValueError as error:
@@ -108,20 +128,17 @@ def instead(scenario: Scenario, addresses: Mapping[str, list[str]]) -> Scenario:
 
 
 def live(scenario: Scenario, wishes: Wishes, actions: Iterator[Action] | None = None) -> tuple[Fleet, Result]:
-    """Run the scenario as it is. Raises `FleetError`, `WorldError`."""
+    """Run the scenario as it is. Raises `FleetError`, `WorldError`: there is no room for its files, for one."""
     seed = scenario.seed if wishes.seed is None else wishes.seed
     began_s = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(wishes.trace_file.open("wb")) if wishes.trace_file is not None else None
-        fleet = _live(scenario, seed, wishes, file, actions)
+    file = wishes.trace_file.open("wb") if wishes.trace_file is not None else None
+    with contextlib.closing(Trace(file)) as trace, room_for_files():
+        fleet = _live(scenario, seed, wishes, trace, actions)
     carrier = "virtual" if wishes.virtual else "packets" if wishes.packets else "relay"
     return fleet, result_of(fleet, carrier, time.monotonic() - began_s)
 
 
-def _live(
-    scenario: Scenario, seed: int, wishes: Wishes, file: IO[bytes] | None, actions: Iterator[Action] | None
-) -> Fleet:
-    trace = Trace(file)
+def _live(scenario: Scenario, seed: int, wishes: Wishes, trace: Trace, actions: Iterator[Action] | None) -> Fleet:
     if wishes.virtual:
         from firmware_sim.virtual.loop import VirtualLoop
         from firmware_sim.virtual.loop import run as run_virtually

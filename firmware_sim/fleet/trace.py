@@ -6,8 +6,9 @@
     {"at_ns":15,"from":"lamp-1","topic":"fleet/home/lamp-1/state","number":3}
     {"at_ns":19,"to":"phone-1","from":"lamp-1","topic":"...","number":3}
 
-Times count from the moment at which the devices began. In virtual time one file and one seed give one trace, byte for
-byte; on real sockets the planned lines are the same. With devices in bulk, what was sent and received comes last.
+Times count from the moment at which the devices began to act; what they said before, as they connected, is before 0.
+In virtual time one file and one seed give one trace, byte for byte; on real sockets the planned lines are the same.
+With devices in bulk, what was sent and received comes last.
 """
 
 from collections.abc import Iterator
@@ -27,12 +28,15 @@ FORMAT = 1
 
 
 class Trace:
-    """Writes a trace. Without a file it writes nothing."""
+    """Writes a trace. Without a file it writes nothing, and nothing more into one that is full: the run goes on."""
 
     def __init__(self, file: IO[bytes] | None = None) -> None:
         self._file = file
         self._encoder = msgspec.json.Encoder()
-        self.began_ns = 0
+        self._began_ns: int | None = None
+        self._early: list[tuple[int, dict[str, Any]]] = []  # what happened before, until it is known how long before
+        self.trouble = ""
+        """Why the trace is not whole; empty where it is."""
 
     @property
     def is_on(self) -> bool:
@@ -42,6 +46,13 @@ class Trace:
     def begin(self, scenario: Scenario, seed: int, virtual: bool) -> None:
         """The first line."""
         self._write({"oriole_trace": FORMAT, "scenario": plain(scenario), "seed": seed, "virtual": virtual})
+
+    def began(self, now_ns: int) -> None:
+        """Devices act from now on: what they said before can be written."""
+        self._began_ns = now_ns
+        early, self._early = self._early, []
+        for at_ns, line in early:
+            self._happened(at_ns, line)
 
     def planned(self, action: Action) -> None:
         """A planned action, as it is due."""
@@ -53,23 +64,44 @@ class Trace:
 
     def decided(self, link: str, way: str, fate: str, size_bytes: int, now_ns: int) -> None:
         """What a link did to a packet."""
-        self._write({"at_ns": now_ns - self.began_ns, "link": link, "way": way, "fate": fate, "bytes": size_bytes})
+        self._happened(now_ns, {"link": link, "way": way, "fate": fate, "bytes": size_bytes})
 
     def sent(self, name: str, topic: str, number: int, now_ns: int) -> None:
         """A device published."""
         if self._file is not None:
-            self._write({"at_ns": now_ns - self.began_ns, "from": name, "topic": topic, "number": number})
+            self._happened(now_ns, {"from": name, "topic": topic, "number": number})
 
     def received(self, name: str, publisher: str, topic: str, number: int, now_ns: int) -> None:
         """A device got a message."""
         if self._file is not None:
-            self._write(
-                {"at_ns": now_ns - self.began_ns, "to": name, "from": publisher, "topic": topic, "number": number}
-            )
+            self._happened(now_ns, {"to": name, "from": publisher, "topic": topic, "number": number})
+
+    def close(self) -> None:
+        """Have all of it in the file, and write no more. Of a run that never began, times count from its end."""
+        if self._early:
+            self.began(self._early[-1][0])
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                self.trouble = error.strerror or str(error)
+
+    def _happened(self, now_ns: int, line: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        if self._began_ns is None:
+            self._early.append((now_ns, line))
+        else:
+            self._write({"at_ns": now_ns - self._began_ns, **line})
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(self._encoder.encode(line) + b"\n")
+            try:
+                self._file.write(self._encoder.encode(line) + b"\n")
+            except OSError as error:
+                self.trouble = error.strerror or str(error)
+                self.close()
 
 
 def read_plan(path: str | Path) -> tuple[Scenario, int, Iterator[Action]]:
@@ -86,7 +118,7 @@ def read_plan(path: str | Path) -> tuple[Scenario, int, Iterator[Action]]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a trace that this version reads: {error}") from error
+        raise ConfigError(f"{path}: not a trace: `oriole fleet run --trace FILE` writes one ({error})") from error
     _check(path, head.scenario)
     return head.scenario, head.seed, _actions(path)
 

@@ -14,13 +14,18 @@ class Chance:
     Hits that know nothing of each other already come 1 / (1 - share) in a row; a shorter `run` means that.
     """
 
-    __slots__ = ("_begins", "_ends", "_is_hitting", "_left", "_random")
+    __slots__ = ("_begins", "_ends", "_is_hitting", "_left", "_random", "_share")
 
     def __init__(self, share: float, random: Random, run: float = 1.0) -> None:
         self._random = random
         self._ends = min(1 / run, 1 - share)
         self._begins = share * self._ends / (1 - share) if share < 1 else 1.0
-        self._is_hitting = share > 0 and random.random() < share
+        self._share = share
+        self.forget()
+
+    def forget(self) -> None:
+        """What comes next knows nothing of what was before: it may fall anywhere into a run, or between runs."""
+        self._is_hitting = self._share > 0 and self._random.random() < self._share
         self._left = self._run_length()
 
     def hit(self) -> bool:

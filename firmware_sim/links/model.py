@@ -31,7 +31,8 @@ class DirectionModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     loss: Share = 0.0
     """The share of packets that are lost on the way."""
     burst: Packets = 1.0
-    """How many packets are lost in a row, on average; 1 for losses that know nothing of each other."""
+    """How many packets are lost in a row, on average, of those that come within 100 ms of each other; 1 for losses that
+    know nothing of each other."""
     reorder: Share = 0.0
     """The share of packets that are held back, so that later ones overtake them."""
     reorder_ms: Milliseconds = 10.0

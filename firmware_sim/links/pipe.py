@@ -26,6 +26,9 @@ SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 BYTE_NS = 8_000_000
 """What a byte takes at one kilobit per second."""
+CALM_NS = 100_000_000
+"""After so long without a packet the next knows nothing of the burst before: what loses packets in a row, a fade or a
+full queue, is over in milliseconds, and a sender that tries again after a second must not fall into the same burst."""
 
 
 class Fate(StrEnum):
@@ -56,6 +59,7 @@ class Pipe(Generic[Carried]):
     __slots__ = (
         "_buffer_bytes",
         "_busy_until_ns",
+        "_comes_in_bursts",
         "_decided",
         "_delay_ns",
         "_duplicate",
@@ -69,6 +73,7 @@ class Pipe(Generic[Carried]):
         "_rate_kbit",
         "_reorder",
         "_reorder_ns",
+        "_tried_ns",
         "_wire",
         "carried",
         "carried_bytes",
@@ -210,11 +215,17 @@ class Pipe(Generic[Carried]):
         self._reorder_ns = round(model.reorder_ms * MILLISECOND_NS)
         self._is_fair = not (model.jitter_ms or model.loss or model.reorder or model.duplicate)
         self._loss = Chance(model.loss, self._random, model.burst)
+        self._comes_in_bursts = model.burst > 1
+        self._tried_ns = 0
         self._duplicate = Chance(model.duplicate, self._random)
         self._reorder = Chance(model.reorder, self._random)
 
     def _dare(self, carried: Carried, size_bytes: int, now_ns: int, leaves_ns: int, arrives_ns: int) -> bool:
         """The wire, where things are left to chance."""
+        if self._comes_in_bursts:
+            if now_ns - self._tried_ns > CALM_NS:
+                self._loss.forget()
+            self._tried_ns = now_ns
         if self._loss.hit():
             return self._lose(Fate.LOST, size_bytes, now_ns)
         if self._jitter_ns:

@@ -10,7 +10,7 @@ import msgspec
 from firmware_sim.scenario.expectation import Expectation
 
 from .accounts import Accounts, Books, population_of, sum_of, way_name
-from .latency import Latency, summarise
+from .latency import Latency, split, summarise
 from .ledger import Ledger
 from .story import Cut
 
@@ -25,7 +25,8 @@ class State(StrEnum):
     WAITING = "waiting"
     """For a named issue: measured, and never counted as met."""
     UNJUDGED = "not judged"
-    """A battery where time is compressed: radios rest in seconds of their own, and there they hardly would."""
+    """A battery where time is compressed: radios rest in seconds of their own, and there they hardly would. What might
+    still have become true, where somebody ended the run early."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class Measures:
         planned_updates: how many devices were offered new firmware.
         batteries: days that the battery of each device lasts at this rate; None where time is compressed.
         economy: bytes over the links for each byte delivered, by connection.
+        was_stopped: whether somebody ended the run early.
     """
 
     ledger: Ledger
@@ -59,22 +61,29 @@ class Measures:
     planned_updates: int
     batteries: Mapping[str, float] | None
     economy: Mapping[str, float]
+    was_stopped: bool = False
 
     def judge(self, expectation: Expectation) -> Judgement:
         """Measure what is expected."""
         if expectation.measure == "battery_days" and self.batteries is None:
             return Judgement(str(expectation), None, State.UNJUDGED)
         value = self._value(expectation)
-        holds = value is not None and expectation.holds(value)
-        state = State.MET if holds else State.MISSED
         if expectation.waits_for:
             state = State.WAITING
+        elif value is not None and expectation.holds(value):
+            state = State.MET
+        elif self.was_stopped and (expectation.at_least is not None or expectation.measure == "queued"):
+            state = State.UNJUDGED
+        else:
+            state = State.MISSED
         return Judgement(str(expectation), value, state, expectation.waits_for)
 
     def _value(self, expectation: Expectation) -> float | None:
         measure = expectation.measure
         if measure.startswith("latency_"):
-            latency = summarise(took_ns for _, took_ns in self._samples(expectation))
+            sent = [(at_ns - took_ns, took_ns) for at_ns, took_ns in self._samples(expectation)]
+            calm, _ = split(sent, [(cut.start_ns, cut.end_ns) for cut in self.cuts])
+            latency = summarise(took_ns for _, took_ns in calm)
             value: float = getattr(latency, measure.removeprefix("latency_"))
             return value if latency.count else None
         match measure:

@@ -11,6 +11,7 @@ from firmware_sim.devices.names import check_name
 from firmware_sim.devices.voice import CLASSES
 from firmware_sim.links.model import LinkModel
 from oriole import typed_yaml
+from oriole.mistakes import there_are
 from oriole.wire.topics import TopicError
 
 from .expectation import Expectation
@@ -134,8 +135,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         population = self.populations[name]
         where = f"populations.{name}"
         if population.profile not in self.profiles and population.profile not in KINDS:
-            there_are = ", ".join([*self.profiles, *KINDS])
-            raise wrong(f"no profile or kind `{population.profile}`; there are {there_are}", f"{where}.profile")
+            choices = there_are([*self.profiles, *KINDS], population.profile)
+            raise wrong(f"no profile or kind `{population.profile}`; {choices}", f"{where}.profile")
         profile = self.profile(name)
         kind = KINDS[profile.kind]
         at = names_of(population.at)
@@ -253,8 +254,8 @@ def wrong(what: str, where: str) -> ValueError:
 def _known(names: Iterable[str], known: Mapping[str, object], what: str, where: str) -> None:
     for name in names:
         if name not in known:
-            there_are = f"there are {', '.join(known)}" if known else f"there is no {what} at all"
-            raise wrong(f"no {what} `{name}`; {there_are}", where)
+            choices = there_are(known, name) if known else f"there is no {what} at all"
+            raise wrong(f"no {what} `{name}`; {choices}", where)
 
 
 _NOT_COMPRESSED = ("ready", "settle", "drain")

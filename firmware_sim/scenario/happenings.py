@@ -107,6 +107,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("`every` is longer than nothing")
         if bool(self.change) != (self.to is not None):
             raise ValueError("`change` and `to` go together")
+        if bool(self.jump_clock) != bool(self.by):
+            raise ValueError("`jump_clock` and `by`, the seconds that it jumps, go together")
         if self.verb in ("pause", "slow", "noise", "unplug") and not self.lasts:
             raise ValueError(f"`{self.verb}` needs `lasts`")
 

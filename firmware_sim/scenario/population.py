@@ -8,6 +8,7 @@ from firmware_sim.devices.device import MIN_BEAT_S
 from firmware_sim.devices.kinds import KINDS
 from firmware_sim.devices.names import check_name
 from firmware_sim.energy import RADIOS
+from oriole.mistakes import there_are
 from oriole.wire.topics import TopicError, check_topic_filter, check_topic_name
 
 from .values import Duration, Names, names_of, seconds
@@ -52,7 +53,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"there is no kind `{self.kind}`; there are {', '.join(KINDS)}")
+            raise ValueError(f"there is no kind `{self.kind}`; {there_are(KINDS, self.kind)}")
         kind = KINDS[self.kind]
         if self.over and self.over not in kind.speaks:
             raise ValueError(f"a {self.kind} speaks {' or '.join(kind.speaks)}, not {self.over}")
@@ -61,7 +62,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         if self.every < MIN_BEAT_S:
             raise ValueError(f"`every` is at least {MIN_BEAT_S * 1000:g} ms")
         if self.radio and self.radio not in RADIOS:
-            raise ValueError(f"there is no radio `{self.radio}`; there are {', '.join(RADIOS)}")
+            raise ValueError(f"there is no radio `{self.radio}`; {there_are(RADIOS, self.radio)}")
         try:
             for topic_filter in self.hears:
                 check_topic_filter(topic_filter)

@@ -64,7 +64,14 @@ def seconds(default: float) -> Any:
     return msgspec.field(default_factory=lambda: Duration(default))
 
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*(?!\n)$", max_length=40)]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9_]*(?!\n)$",
+        max_length=40,
+        extra={"words": "a name of lower-case letters, digits and `_`, a letter first"},
+    ),
+]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Part = Annotated[float, msgspec.Meta(gt=0, le=1)]
 """A share that is not nothing."""

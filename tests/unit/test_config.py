@@ -94,7 +94,7 @@ def test_refuses_a_name_that_is_no_topic_level(capsys: pytest.CaptureFixture[str
 
 def test_refuses_a_file_by_key_and_line(capsys: pytest.CaptureFixture[str], file: Path) -> None:
     file.write_text("limits:\n  max_packet_bytes: 1\n")
-    message = f"oriole broker: {file}, line 2: `limits.max_packet_bytes`: expected `int` >= 128"
+    message = f"oriole broker: {file}, line 2: `limits.max_packet_bytes`: expected a whole number of at least 128"
     assert refusal(capsys, "--config", str(file)) == message
 
 

@@ -1,7 +1,7 @@
 """YAML into typed values: every error names the file, the line and the key."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -15,6 +15,7 @@ from oriole.urls import Listener
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int = 1
     word: str = "a"
+    way: Literal["", "north", "south"] = ""
 
 
 class Whole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,22 +40,32 @@ READ: list[tuple[str, Whole]] = [
 ]
 
 REFUSED = [
-    ("prat: 1", "f, line 1: unknown key `prat`"),
-    ("part:\n  size: 1\n\n  sice: 2", "f, line 4: unknown key `part.sice`"),
-    ("part:\n  size: x", "f, line 2: `part.size`: expected `int`, got `str`"),
-    ("part:\n  word: 007", "f, line 2: `part.word`: expected `str`, got `int` (put it in quotes)"),
-    ("part:\n- 1", "f, line 2: `part`: expected `mapping`, got `list`"),
+    ("prat: 1", "f, line 1: unknown key `prat`; did you mean `part`?"),
+    ("part:\n  size: 1\n\n  sice: 2", "f, line 4: unknown key `part.sice`; did you mean `size`?"),
+    ("part:\n  colour: red", "f, line 2: unknown key `part.colour`; there are size, word, way"),
+    ("part:\n  a`; did you mean `b: 1", "f, line 2: unknown key `part.a`; did you mean `b`; there are size, word, way"),
+    ("part:\n  size: x", "f, line 2: `part.size`: expected a whole number, got a text"),
+    ("part:\n  size: 1.0", "f, line 2: `part.size`: expected a whole number, got a number with a point"),
+    ("part:\n  way: noth", "f, line 2: `part.way`: `noth` is no choice; there are north, south; did you mean `north`?"),
+    ("part:\n  way: up", "f, line 2: `part.way`: `up` is no choice; there are north, south"),
+    ("named:\n  x:\n    way: u", "f, line 3: `named.x.way`: `u` is no choice; there are north, south"),
+    ("part:\n  word: 007", "f, line 2: `part.word`: expected a text, got a whole number (put it in quotes)"),
+    ("part:\n  word:", "f, line 2: `part.word`: expected a text, got nothing"),
+    ("part:\n- 1", "f, line 2: `part`: expected a mapping, got a list"),
     ("parts:\n- size: 1\n- sice: 1", "f, line 3: unknown key `parts[1].sice`"),
-    ("users:\n  alice: a\n  bob: 1\n  eve: 2", "f, line 3: `users.bob`: expected `str`, got `int` (put it in quotes)"),
-    ("users:\n  1: a", "f, line 2: `users`: expected `str`, got `int`"),
+    (
+        "users:\n  alice: a\n  bob: 1\n  eve: 2",
+        "f, line 3: `users.bob`: expected a text, got a whole number (put it in quotes)",
+    ),
+    ("users:\n  1: a", "f, line 2: `users`: expected a text as a key, got a whole number"),
     ("named:\n  x: {}\n  y:\n    size: 1\n    sice: 1", "f, line 5: unknown key `named.y.sice`"),
-    ("named:\n  x: {}\n  y:\n    size: []", "f, line 4: `named.y.size`: expected `int`, got `list`"),
+    ("named:\n  x: {}\n  y:\n    size: []", "f, line 4: `named.y.size`: expected a whole number, got a list"),
     ("listen:\n- mqtt://host\n- host", "f, line 3: `listen[1]`: `host`: no URL"),
-    ("listen: [1]", "f, line 1: `listen[0]`: expected `str`, got `int`"),
-    ("folder: [1]", "f, line 1: `folder`: expected `str`, got `list`"),
+    ("listen: [1]", "f, line 1: `listen[0]`: expected a text, got a whole number"),
+    ("folder: [1]", "f, line 1: `folder`: expected a text, got a list"),
     ("part:\n  size: 1\npart:\n  size: 2", "f, line 3: `part` is given twice"),
-    ("3: 4", "f, line 1: expected `str`"),
-    ("- 1", "f, line 1: expected `mapping`, got `list`"),
+    ("3: 4", "f, line 1: expected a text as a key"),
+    ("- 1", "f, line 1: expected a mapping, got a list"),
     ("part: {size: 1", "f, line 1: "),
     ("part:\n\tsize: 1", "f, line 2: "),
     ("part: *x", "f, line 1: found undefined alias"),
@@ -64,7 +75,7 @@ REFUSED = [
     ("part: \x01", "f: "),
     ("{[1]: 2}", "f, line 1: found unhashable key"),
     ("&a [*a]", "f, line 1: "),
-    ("parts:\n- &x {word: b}\n- {<<: *x,\n  word: []}", "f, line 4: `parts[1].word`: expected `str`, got `list`"),
+    ("parts:\n- &x {word: b}\n- {<<: *x,\n  word: []}", "f, line 4: `parts[1].word`: expected a text, got a list"),
     ("[" * 5000, "f: maximum recursion depth exceeded"),
 ]
 

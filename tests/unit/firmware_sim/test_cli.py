@@ -46,9 +46,13 @@ def refusal(main: Callable[[list[str]], int], argv: list[str], capsys: pytest.Ca
         ([], "the following arguments are required: COMMAND"),
         (["dance"], "invalid choice: 'dance'"),
         (["run"], "the following arguments are required: SCENARIO.yaml"),
-        (["run", "smart_hom"], "there is no file `smart_hom`, and of the scenarios that come along none is called so"),
+        (
+            ["run", "smart_hom"],
+            "there is no file `smart_hom`, and of the scenarios that come along (`oriole fleet list`) none",
+        ),
+        (["run", "smart_hom"], "did you mean `smart_home`?"),
         (["run", "smart_hom"], "three_houses"),
-        (["run", "smart_hom"], "(`oriole fleet list` tells more)"),
+        (["run", "smart_hom"], "(`oriole fleet list`)"),
         (["check", "smart_hom"], "there is no file `smart_hom`"),
         (["run", "three_houses", "--report", "/nonexistent/x.html"], "--report: cannot write /nonexistent/x.html: No "),
         (["run", "three_houses", "--json", "/tmp"], "--json: cannot write /tmp: Is a directory"),
@@ -61,7 +65,10 @@ def refusal(main: Callable[[list[str]], int], argv: list[str], capsys: pytest.Ca
         (["run", "three_houses", "--seed", "x"], "--seed: invalid int value: 'x'"),
         (["run", "three_houses", "--virtual", "--packets"], "leave out one of --virtual and --packets"),
         (["run", "three_houses", "--address", "centre"], "--address centre: write it like --address centre=mqtt://"),
-        (["run", "three_houses", "--address", "x=mqtt://a"], "--address x: the scenario's nodes are centre, edge_a, "),
+        (
+            ["run", "three_houses", "--address", "x=mqtt://a"],
+            "--address x: the scenario has no such node; there are centre, edge_a, ",
+        ),
         (
             ["run", "three_houses", "--address", "centre=a"],
             "--address centre: `a`: no URL: write it like mqtt://127.0.0.1:1883",
@@ -70,8 +77,9 @@ def refusal(main: Callable[[list[str]], int], argv: list[str], capsys: pytest.Ca
         (["run", "three_houses", "--virtual", "--address", "centre=mqtt://a"], "names something real"),
         (["run", "/tmp"], "oriole fleet: /tmp: Is a directory"),
         (["replay", "/nonexistent"], "oriole fleet: /nonexistent: No such file or directory"),
-        (["replay", "/dev/null"], "oriole fleet: /dev/null: not a trace that this version reads"),
-        (["replay", "/dev/null", "--compress", "2"], "unrecognized arguments: --compress 2"),
+        (["replay", "/dev/null"], "oriole fleet: /dev/null: not a trace: `oriole fleet run --trace FILE` writes one"),
+        (["replay", "/dev/null", "--compress", "0"], "`0` is no factor from 1 to 1000000"),
+        (["replay", "/dev/null", "--trace", "/nonexistent/x"], "--trace: cannot write /nonexistent/x: No such file"),
         (["compare", "/dev/null"], "the following arguments are required: B.json"),
         (["compare", "/dev/null", "/dev/null"], "oriole fleet: /dev/null: not what `oriole fleet run --json` writes"),
         (["compare", "/nonexistent", "/dev/null"], "oriole fleet: /nonexistent: No such file or directory"),
@@ -85,6 +93,7 @@ def refusal(main: Callable[[list[str]], int], argv: list[str], capsys: pytest.Ca
         ([*LAMP, "--name", "$SYS"], "--name: topics that begin with `$` are the broker's own"),
         ([*LAMP, "--place", "a//b"], "--place: an empty topic level"),
         (["device", "toaster", "mqtt://127.0.0.1"], "there is no kind `toaster` to run by hand; there are lamp,"),
+        (["device", "lampe", "mqtt://127.0.0.1"], "did you mean `lamp`?"),
         (["device", "remote", "mqtt://127.0.0.1"], "there is no kind `remote` to run by hand"),
         (["device", "lamp", "http://127.0.0.1"], "a lamp speaks mqtt://, not http://"),
         (["device", "thermostat", "mqtts://127.0.0.1"], "a thermostat speaks coap:// or mqtt://, not mqtts://"),
@@ -128,6 +137,21 @@ def test_check_says_what_a_scenario_would_be(tmp_path: Path, capsys: pytest.Capt
         "  expects   lost: at most 0",
         "  expects   latency_p99_ms, way house -> house: at most 5 (waiting for issue 9)",
     ]
+
+
+def test_check_does_not_count_for_ever(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firmware_sim.fleet.check.MOST_COUNTED", 1000)
+    file = tmp_path / "small.yaml"
+    profile = "profiles: {bulb: {kind: lamp, every: 1ms}}\n"
+    for length, planned in (("500ms", "1000 actions"), ("501ms", "more than 1000 actions, so many within 1m")):
+        file.write_text(
+            f"name: small\nlength: {length}\nnodes: {{centre: {{}}}}\n{profile}populations:\n"
+            "  lamp: {profile: bulb, at: centre, count: 2}\n"
+        )
+        assert main_fleet(["check", str(file)]) == 0
+        assert f"  planned   {planned}: 1000 report" in capsys.readouterr().out.splitlines()
 
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,5 +26,6 @@ def test_what_went_wrong_meanwhile_is_said(tmp_path: Path, capsys: pytest.Captur
     assert write("oriole fleet", {tmp_path / "report": b"text"})
     assert (tmp_path / "report").read_bytes() == b"text"
     gone = tmp_path / "gone" / "report"
-    assert not write("oriole fleet", {gone: b"text"})
+    assert not write("oriole fleet", {gone: b"text", tmp_path / "report": b"new"})
+    assert (tmp_path / "report").read_bytes() == b"new", "the others are written nevertheless"
     assert capsys.readouterr().err == f"oriole fleet: cannot write {gone}: No such file or directory\n"

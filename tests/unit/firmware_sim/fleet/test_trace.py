@@ -33,7 +33,8 @@ def written() -> bytes:
     file = io.BytesIO()
     trace = Trace(file)
     trace.begin(SCENARIO, 7, virtual=True)
-    trace.began_ns = 1000
+    trace.sent("lamp-1", "fleet/home/lamp-1/online", 1, 990)
+    trace.began(1000)
     for action in plan(SCENARIO, roster(SCENARIO), 7):
         trace.planned(action)
         trace.sent("lamp-1", "fleet/home/lamp-1/state", 3, 1015)
@@ -45,11 +46,21 @@ def written() -> bytes:
 def test_the_lines() -> None:
     lines = [json.loads(line) for line in written().splitlines()]
     assert (lines[0]["oriole_trace"], lines[0]["seed"], lines[0]["virtual"]) == (1, 7, True)
+    assert lines[1] == {"at_ns": -10, "from": "lamp-1", "topic": "fleet/home/lamp-1/online", "number": 1}
     assert {"at_ns": 15, "from": "lamp-1", "topic": "fleet/home/lamp-1/state", "number": 3} in lines
     assert {
         "at_ns": 19, "to": "phone-1", "from": "lamp-1", "topic": "fleet/home/lamp-1/state", "number": 3,
     } in lines  # fmt: skip
     assert {"at_ns": 12, "link": "dsl", "way": "up", "fate": "lost", "bytes": 120} in lines
+
+
+def test_of_a_run_that_never_began_times_count_from_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    trace = Trace(path.open("wb"))
+    for at_ns in (5_000, 5_020):
+        trace.sent("lamp-1", "fleet/home/lamp-1/online", 1, at_ns)
+    trace.close()
+    assert [json.loads(line)["at_ns"] for line in path.read_bytes().splitlines()] == [-20, 0]
 
 
 def test_the_plan_is_read_back(tmp_path: Path) -> None:
@@ -68,21 +79,34 @@ def test_without_a_file_nothing_is_written() -> None:
     trace.sent("lamp-1", "topic", 1, 0)
 
 
+@pytest.mark.parametrize("lines", [1, 10_000], ids=["found out at the end", "found out meanwhile"])
+def test_where_there_is_no_room_the_run_goes_on_without_it(lines: int) -> None:
+    file = Path("/dev/full").open("wb")  # noqa: SIM115 - the trace closes it
+    trace = Trace(file)
+    for _ in range(lines):
+        trace.planned(Action(0, "lamp-1", "report"))
+    assert trace.is_on == (lines == 1)
+    trace.close()
+    assert (trace.trouble, file.closed) == ("No space left on device", True)
+    trace.planned(Action(0, "lamp-1", "report"))
+    trace.close()
+
+
 HEAD = written().split(b"\n")[0]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a trace that this version reads: Input data was truncated"),
-        (b"\x00\xff\n", "not a trace that this version reads: "),
-        (b"name: a scenario\n", "not a trace that this version reads: "),
+        (b"", "not a trace: `oriole fleet run --trace FILE` writes one (Input data was truncated"),
+        (b"\x00\xff\n", "not a trace: "),
+        (b"name: a scenario\n", "not a trace: "),
         (b"[1]\n", "not a trace: `oriole fleet run --trace FILE` writes one"),
         (b"{}\n", "not a trace: "),
         (b'{"oriole_trace":2}\n', "not a trace: "),
-        (b'{"oriole_trace":1,"seed":1}\n', "missing required field `scenario`"),
-        (b'{"oriole_trace":1,"seed":1,"scenario":{"name":"x"}}\n', "missing required field `nodes`"),
-        (HEAD.replace(b'"seed":7,"virtual"', b'"seed":"x","virtual"') + b"\n", "Expected `int`, got `str`"),
+        (b'{"oriole_trace":1,"seed":1}\n', "`scenario` is missing"),
+        (b'{"oriole_trace":1,"seed":1,"scenario":{"name":"x"}}\n', "`nodes` is missing"),
+        (HEAD.replace(b'"seed":7,"virtual"', b'"seed":"x","virtual"') + b"\n", "expected a whole number, got a text"),
         (HEAD + b"\n" + b'{"at_ns":1,"plan":"lamp-1","do":"report"', "line 2: Input data was truncated"),
         (HEAD + b'\n{"at_ns":1}\n{"at_ns":"x","plan":"lamp-1"}\n', "line 3: Expected `int`, got `str`"),
         (HEAD + b'\n{"at_ns":1,"plan":"lamp-1","do":5}\n', "line 2: Expected `str`, got `int`"),

@@ -105,6 +105,14 @@ def test_loss_in_bursts(share: float, burst: float) -> None:
     assert abs(10 * PACKETS - len(arrived) - bursts * burst) <= 3 * burst * math.sqrt(2 * bursts)
 
 
+def test_a_burst_is_over_when_nothing_has_come_for_a_while() -> None:
+    pipe = new_pipe(loss=0.1, burst=20.0)
+    arrived = [number for _, number in arrivals(pipe, PACKETS, 200 * MS)]
+    assert within_3_sigma(PACKETS - len(arrived), PACKETS, 0.1), "the share stays"
+    pairs = sum(after - before > 2 for before, after in pairwise(arrived))
+    assert within_3_sigma(pairs, PACKETS, 0.1**2 * 0.9), "and they know nothing of each other"
+
+
 def test_everything_lost_and_nothing() -> None:
     assert arrivals(new_pipe(loss=1.0), 1000) == []
     assert len(arrivals(new_pipe(loss=0.0, jitter_ms=1), 1000)) == 1000

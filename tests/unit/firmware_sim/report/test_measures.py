@@ -84,7 +84,8 @@ def measures() -> Measures:
         ("updated_share", {}, 0.25),
         ("latency_p50_ms", {"of": "state"}, 50),
         ("latency_max_ms", {"of": "state"}, 90),
-        ("latency_max_ms", {"population": "watch"}, 3000),
+        ("latency_max_ms", {"population": "watch"}, None),  # asleep, or through a cut link: that is `recovery_ms`
+        ("latency_max_ms", {"population": "lamp"}, 6),
         ("latency_max_ms", {"of": "alarm"}, None),
         ("round_trip_p99_ms", {}, 40),
         ("recovery_ms", {"of": "state"}, None),
@@ -153,6 +154,23 @@ def test_in_words(measures: Measures) -> None:
     ]
     assert tally(judgements) == {State.MISSED: 2, State.WAITING: 1}
     assert isinstance(judgements[0], Judgement)
+
+
+@pytest.mark.parametrize(
+    ("measure", "bounds", "state"),
+    [
+        ("updated_share", {"at_least": 1}, State.UNJUDGED),
+        ("updated_share", {"at_least": 0.2}, State.MET),
+        ("queued", {"at_least": 1}, State.UNJUDGED),
+        ("lost", {"at_most": 0}, State.MISSED),
+        ("latency_max_ms", {"at_most": 1}, State.MISSED),
+    ],
+)
+def test_ended_early_what_might_still_have_come_is_not_judged(
+    measures: Measures, measure: str, bounds: dict[str, float], state: State
+) -> None:
+    measures.was_stopped = True
+    assert measures.judge(Expectation(measure=measure, **bounds)).state is state  # type: ignore[arg-type]
 
 
 def test_no_battery_is_judged_where_time_is_compressed(measures: Measures) -> None:
