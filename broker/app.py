@@ -13,6 +13,10 @@ from oriole.config import BrokerConfig, ProgramConfig, from_command_line
 from oriole.data_dir import DataDir, DataDirError
 from oriole.logging import Log, set_up
 
+SWITCH_S = 0.0005
+"""How long the loop may keep the journal's thread waiting, which has a commit to begin: the interpreter's 5 ms would be
+most of what a publisher waits for its acknowledgement."""
+
 
 def main(argv: list[str]) -> int:
     """Run a broker with the command line `argv` until it is told to stop; the exit status."""
@@ -46,8 +50,9 @@ async def _serve(program: str, config: ProgramConfig, make_node: Callable[[], No
     except ListenError:
         await node.leave()
         raise
-    held = f"{data.path} holds the node's identity; " if data is not None else ""
-    Log("node").info(f"{held}messages are not yet durable: they live in memory and do not survive a restart")
+    if node.journal is not None:
+        sys.setswitchinterval(SWITCH_S)
+    Log("node").info(node.durability, data=data.path if data is not None else "none")
     print(f"{program} ready: {' '.join(map(str, node.addresses))}", flush=True)
     gc.freeze()  # what start-up made lives as long as the process: the collector need not walk it again
     await node.run()

@@ -24,14 +24,16 @@ from broker.listeners.loop import Loop
 from broker.listeners.tcp import TcpListener
 from broker.listeners.udp import UdpListener
 from broker.mqtt.service import MqttService
+from broker.mqtt.snapshots import node_records
 from oriole import __version__
 from oriole.config import ProgramConfig
-from oriole.data_dir import DataDir, Identity
+from oriole.data_dir import DataDir, DataDirError, Identity
 from oriole.logging import Log
 from oriole.urls import Endpoint
 
 if TYPE_CHECKING:
     from broker.coap.service import CoapService
+    from broker.journal.durable import DurableJournal
     from broker.settlements import SettlementsFile
 
 
@@ -86,7 +88,8 @@ class Node:
         self.config = config
         self.chance = chance or random.SystemRandom()
         self.identity = data.identity if data is not None else Identity.new(self.chance.randbytes)
-        self.engine = Engine(MemoryJournal())
+        self.journal = self._open_journal(data, loop)
+        self.engine = Engine(self.journal or MemoryJournal())
         doorkeeper = Doorkeeper(config.users, config.allow_anonymous)
         self.host = Host(self.engine, loop, doorkeeper.decide)
         self.router = Router(self.engine, Retained(limits.max_retained_messages, limits.max_retained_bytes))
@@ -97,21 +100,69 @@ class Node:
             lambda: f"auto-{self.chance.randbytes(8).hex()}",
             lambda event, client, peer: log.info(event, client=client, peer=address_of(peer)),
             name=name or self.identity.node[:8],
-            epoch=self.chance.randbytes(16).hex(),  # messages are numbered from 1 again at each start
+            epoch=self._epoch().hex(),
         )
         self.parts: list[Part] = []
         self.addresses: list[Endpoint] = []
         self.settlements = self._open_settlements()
         self._stopped = asyncio.Event()
+        if self.journal is not None:
+            self._remember(self.journal)
+
+    def _open_journal(self, data: DataDir | None, loop: Loop) -> DurableJournal | None:
+        """The journal in the data folder; an edge has none yet. Raises DataDirError."""
+        if data is None or self.kind == "edge":
+            return None
+        from broker.journal.durable import DurableJournal
+        from broker.journal.files import OtherFormatError
+
+        node, epoch = bytes.fromhex(data.identity.node), self.chance.randbytes(16)
+        try:
+            return DurableJournal(data.path / "journal", node, epoch, self.config.durability, loop.call_soon_threadsafe)
+        except OtherFormatError as error:
+            raise DataDirError(f"{error}: run the version that wrote it, or name another folder with --data") from None
+        except OSError as error:
+            where = error.filename or data.path / "journal"
+            raise DataDirError(f"{where}: {error.strerror}: make room, or name another folder with --data") from error
+
+    def _epoch(self) -> bytes:
+        """Names this node's order of messages: without a journal it begins anew at each start."""
+        return self.journal.epoch if self.journal is not None else self.chance.randbytes(16)
+
+    def _remember(self, journal: DurableJournal) -> None:
+        """Be what the journal says that the node was."""
+        from broker.cleaning import Cleaner
+
+        log = Log("journal")
+        recollection = journal.recollect()
+        for damage in journal.damages:
+            log.error(
+                "damaged, and set aside", file=damage.file, offset=damage.offset, bytes=damage.bytes, why=damage.reason
+            )
+        recollection.restore(self.mqtt, self.host.now())
+        if recollection.sessions or recollection.retained:
+            log.info("restored", sessions=len(recollection.sessions), retained=len(recollection.retained))
+
+        def trouble(reason: str) -> None:
+            if reason:
+                if not self.router.is_refusing:
+                    log.error("nothing more is acknowledged until the disk takes it", why=reason)
+                self.host.failed()
+            else:
+                log.info("the disk takes messages again")
+            self.router.is_refusing = bool(reason)
+
+        journal.attach(self.host.committed, trouble, lambda: node_records(self.mqtt, self.host.now()))
+        self.cleaner = Cleaner(self.host, journal, self.mqtt)
+        self.host.turn()  # writes down what came of it: messages routed, clients that are not here any more
 
     def _open_settlements(self) -> SettlementsFile | None:
         if self.config.settlements is None:
             return None
         from broker.settlements import SettlementsFile
 
-        settlements = SettlementsFile(
-            self.config.settlements, self.mqtt.name, self.kind, self.mqtt.epoch, self.host.now
-        )
+        life = self.chance.randbytes(16).hex()
+        settlements = SettlementsFile(self.config.settlements, self.mqtt.name, self.kind, life, self.host.now)
         self.engine.settlement.book = settlements
         return settlements
 
@@ -166,10 +217,19 @@ class Node:
 
     def announce(self) -> None:
         """Set the `$SYS` topics that do not change while the node runs."""
-        facts = {"version": f"oriole {__version__}", "durability": "memory: messages do not survive a restart"}
+        facts = {"version": f"oriole {__version__}", "durability": self.durability}
         for name, value in facts.items():
             self.router.publish(Message(f"$SYS/broker/{name}".encode(), value.encode(), retain=True), self.host.now())
         self.host.turn()
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledgement means here, in words."""
+        if self.journal is None:
+            return "memory: messages do not survive a restart"
+        if self.journal.durability == "relaxed":
+            return "relaxed: what is acknowledged is on disk within a second"
+        return "strict: what is acknowledged is on disk"
 
     def obey_signals(self) -> None:
         """SIGINT and SIGTERM mean `stop`, SIGUSR1 `tell`."""
@@ -200,4 +260,7 @@ class Node:
         await asyncio.sleep(0.05)  # what the last turn said is on its way before the process ends
         if self.settlements is not None:
             self.settlements.close(self.owed(), self.host.now())
+        if self.journal is not None:
+            self.cleaner.close()
+            self.journal.close()
         self.host.close()

@@ -87,6 +87,14 @@ class ProgramConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             extra={"metavar": "DIR"},
         ),
     ] = None
+    durability: Annotated[
+        Literal["strict", "relaxed"],
+        Meta(
+            description="With `data`: an acknowledgement waits until what it is for is on the disk (`strict`), or "
+            "the disk gets that within a second (`relaxed`): see docs/durability.md.",
+            extra={"metavar": "MODE"},
+        ),
+    ] = "strict"
     settlements: Annotated[
         Path | None,
         Meta(

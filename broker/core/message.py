@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from oriole.wire.user_properties import COLLAPSE_KEY
 
 if TYPE_CHECKING:
+    from broker.core.records import Accepted, Routed
     from broker.core.sink import Publisher
 
 MESSAGE_OVERHEAD_BYTES = 256
@@ -76,11 +77,13 @@ class Message:
         promised: it is taken over before it is routed, and acknowledged: it finds room then, limits or not; `Backlog`
             sees to it that these are few.
         replayed: it was retained elsewhere before it was asked for here: who gets it gets it with RETAIN set.
+        taken: its number in the journal, where it was recorded before it is routed; 0 otherwise.
+        record: while it is being routed, the record that names who is owed it; None where nothing is recorded.
     """
 
     __slots__ = (
-        "encoded", "expires_at", "header", "order", "origin", "payload", "promised", "qos", "replayed", "retain",
-        "topic",
+        "encoded", "expires_at", "header", "order", "origin", "payload", "promised", "qos", "record", "replayed",
+        "retain", "taken", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +106,8 @@ class Message:
         self.order = 0
         self.promised = False
         self.replayed = False
+        self.taken = 0
+        self.record: Accepted | Routed | None = None
         self.encoded: tuple[int, bytes, bytes] | None = None
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ broken when the journal says it failed. The memory journal commits at once, and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from broker.core.records import Record
@@ -21,20 +21,17 @@ class JournalError(Exception):
 class Journal(Protocol):
     """Where records go. Positions are integers that grow by one per batch, beginning with 1."""
 
+    keeps: bool
+    """Whether what it is given can be read again. Where not, nobody need write anything down."""
     committed: int
     """The highest position known to be safe. Those who commit later call `Engine.committed` when it grows."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has so much still to commit that who asks for more should wait."""
+
     def append(self, batch: Sequence[Record]) -> int:
         """Take a batch and return its position; it is safe once `committed` has reached it. Raises JournalError."""
-
-    def replay(self, position: int) -> Iterator[tuple[int, Sequence[Record]]]:
-        """The batches after `position`, in order."""
-
-    def checkpoint(self, state: bytes) -> int:
-        """Keep `state` as the sum of all batches so far; its position."""
-
-    def trim(self, position: int) -> None:
-        """Forget the batches up to and including `position`."""
 
 
 class Promise(Protocol):
@@ -50,16 +47,23 @@ class Promise(Protocol):
 class Promises:
     """Records and promises of the current turn, and the promises of earlier turns that still wait."""
 
-    __slots__ = ("_journal", "_position", "_waiting", "made", "records")
+    __slots__ = ("_journal", "_position", "_waiting", "is_recording", "made", "records")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.is_recording = journal.keeps
+        """Whether records are wanted."""
         self._position = 0
         self._waiting: deque[tuple[int, list[Promise]]] = deque()
         self.records: list[Record] = []
         """This turn's records: append to it."""
         self.made: list[Promise] = []
         """This turn's promises: append to it."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the journal has so much still to commit that who asks for more should wait."""
+        return self._journal.is_behind
 
     @property
     def waiting(self) -> bool:

@@ -1,75 +1,230 @@
-"""What goes into the journal: the inputs that change what must survive, in the order in which they took effect.
+"""What goes into the journal: what must survive, in the order in which it took effect.
 
-Replaying them through the engine gives the state back, because one input gives one output. So a record says what was
-asked (a message accepted, a filter subscribed), not what it led to.
+A record says what came of an input, not only what was asked: a message names the sessions that are owed it. So reading
+a journal needs neither filters nor clients nor the code that matched them when it was written, and gives the same
+sessions with the same packet identifiers. A session is a number here, given when it becomes persistent and never used
+again; what it is owed is numbered by its order in the journal, and the packet identifier follows from that
+(`Session.owe`).
+
+Times are milliseconds of the node's clock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from broker.core.message import Message
+
+Owed = tuple[int, int, bool, tuple[int, ...]]
+"""A session's number, and how it is granted the message: QoS, RETAIN, subscription identifiers."""
 
 
 @dataclass(slots=True)
 class Accepted:
-    """A message was taken over: from now on it is owed to every persistent recipient and kept if it is retained.
+    """Messages on one topic were taken over together and routed, in the places that their `order` says.
 
-    `publisher` and `packet_identifier` name the QoS 2 exchange it came in by ("" and 0 otherwise), so that a repeat
-    is recognised after a restart. `mark` is another node's number for it, (epoch, class, sequence), so that the mark is
+    Attributes:
+        messages: what was published, oldest first.
+        is_kept: the last one is the topic's retained value from now on; without payload, there is none.
+        owed: who is owed each of them, in the order in which they got it.
+    """
+
+    messages: Sequence[Message]
+    is_kept: bool = False
+    owed: list[Owed] = field(default_factory=list)
+
+
+@dataclass(slots=True, frozen=True)
+class Taken:
+    """A message was taken over and will be routed once this is safe: `Routed` names it by its `number`.
+
+    `session` and `packet_identifier` name the QoS 2 exchange it came in by (0 and 0 otherwise), so that a repeat is
+    recognised after a restart. `mark` is another node's number for it, (epoch, class, sequence), so that the mark is
     recorded with the message and never without it; None from anybody else.
     """
 
+    number: int
     message: Message
-    publisher: str = ""
+    session: int = 0
     packet_identifier: int = 0
     mark: tuple[str, str, int] | None = None
 
 
+@dataclass(slots=True)
+class Routed:
+    """Messages that were taken over before are routed, the first of them in the place `order`; the rest as in
+    `Accepted`.
+    """
+
+    numbers: Sequence[int]
+    is_kept: bool = False
+    owed: list[Owed] = field(default_factory=list)
+    order: int = 0
+
+
 @dataclass(slots=True, frozen=True)
-class SessionOpened:
-    """A persistent session began or was resumed, or its client left (`connected` false)."""
+class Owes:
+    """One session is owed a message that is no news: retained state that it subscribed to, a mark for another node."""
 
-    client_id: str
-    session_expiry_interval: int
-    connected: bool
+    message: Message
+    owed: Owed
 
 
 @dataclass(slots=True, frozen=True)
-class SessionEnded:
-    """A persistent session and all it was owed are gone."""
+class Testament:
+    """A will: `properties` as on the wire, the delay among them; `is_bare` says that it comes from a client without
+    properties, and may be a push's envelope; `is_restricted` that it needs permission to be published.
+    """
 
+    topic: bytes
+    payload: bytes
+    qos: int
+    retain: bool
+    properties: bytes
+    is_bare: bool
+    is_restricted: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Opened:
+    """A session begins, empty, and its client is there. What was known of another session of the number is void.
+
+    `window` is how many deliveries its client takes at once; `last_identifier` the packet identifier before the first.
+    """
+
+    session: int
     client_id: str
+    username: str | None
+    expiry_interval: int
+    window: int
+    will: Testament | None
+    last_identifier: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Resumed:
+    """The client of a session is back; see `Opened`."""
+
+    session: int
+    username: str | None
+    expiry_interval: int
+    window: int
+    will: Testament | None
+
+
+@dataclass(slots=True, frozen=True)
+class Left:
+    """The client of a session is gone, at `at`; its will is still to come where `has_will`."""
+
+    session: int
+    expiry_interval: int
+    has_will: bool
+    at: int
+
+
+@dataclass(slots=True, frozen=True)
+class WillSent:
+    """The will of a session was published, or was not permitted."""
+
+    session: int
+
+
+@dataclass(slots=True, frozen=True)
+class Ended:
+    """A session and all it was owed are gone."""
+
+    session: int
 
 
 @dataclass(slots=True, frozen=True)
 class Subscribed:
-    """A persistent session subscribed; `options` is the subscription options byte of MQTT 5 (3.8.3.1)."""
+    """A session subscribed; `options` is the subscription options byte of MQTT 5 (3.8.3.1), `is_late` that it is still
+    to get what was published before, until `CaughtUp`.
+    """
 
-    client_id: str
+    session: int
     filter: bytes
     options: int
     subscription_identifier: int
+    is_late: bool
+
+
+@dataclass(slots=True, frozen=True)
+class CaughtUp:
+    """A session has been given what was published on a filter before it subscribed."""
+
+    session: int
+    filter: bytes
 
 
 @dataclass(slots=True, frozen=True)
 class Unsubscribed:
-    """A persistent session gave up a filter."""
+    """A session gave up a filter."""
 
-    client_id: str
+    session: int
     filter: bytes
 
 
 @dataclass(slots=True, frozen=True)
 class Progressed:
-    """An exchange of a persistent session moved: `packet` is the first byte of the packet that came in.
+    """Exchanges of a session moved: `packet` is the first byte of the packets that came in, all alike.
 
-    PUBACK and PUBCOMP end a delivery, PUBREC moves it on, PUBREL ends a QoS 2 reception.
+    PUBACK and PUBCOMP end a delivery, PUBREC moves it on, PUBREL ends a QoS 2 reception. `ENDED_OTHERWISE` ends a
+    delivery that the client did not confirm: it expired, it was too large, it was rejected.
     """
 
-    client_id: str
+    session: int
     packet: int
-    packet_identifier: int
+    packet_identifiers: list[int]
 
 
-Record = Accepted | SessionOpened | SessionEnded | Subscribed | Unsubscribed | Progressed
+ENDED_OTHERWISE = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Receiving:
+    """QoS 2 messages came in by these packet identifiers and are not released. In snapshots."""
+
+    session: int
+    packet_identifiers: list[int]
+
+
+@dataclass(slots=True, frozen=True)
+class Marked:
+    """Another node's messages were taken up to this number. In snapshots."""
+
+    mark: tuple[str, str, int]
+
+
+@dataclass(slots=True, frozen=True)
+class Unkept:
+    """A topic has no retained value any more, and nobody published that."""
+
+    topic: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class Reset:
+    """Everything before is void: what follows is a snapshot of a whole node."""
+
+
+Record = (
+    Accepted
+    | Taken
+    | Routed
+    | Owes
+    | Opened
+    | Resumed
+    | Left
+    | WillSent
+    | Ended
+    | Subscribed
+    | CaughtUp
+    | Unsubscribed
+    | Progressed
+    | Receiving
+    | Marked
+    | Unkept
+    | Reset
+)

@@ -31,6 +31,10 @@ class Retained:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def __iter__(self) -> Iterator[Message]:
+        """All of them, expired or not."""
+        return iter(self._messages.values.values())
+
     def get(self, topic: bytes, now: int) -> Message | None:
         """The topic's message, unless it has expired."""
         message = self._messages.values.get(topic)

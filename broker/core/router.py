@@ -11,7 +11,7 @@ from typing import Protocol
 from broker.core.backlog import Backlog
 from broker.core.engine import Engine
 from broker.core.message import Message, Stored
-from broker.core.records import Accepted
+from broker.core.records import Accepted, Routed, Taken
 from broker.core.retained import Retained
 from broker.core.routes import Route, Routes
 from broker.core.settlement import Reason
@@ -53,9 +53,15 @@ class Router:
         order: number of the last message routed with QoS > 0 or as retained state.
         backlog: messages taken over and not yet routed.
         full_sinks: how many sinks have `full` set: while it is 0, no publish looks for one.
+        is_refusing: no QoS 1 or 2 message is taken for the time being, for it could not be recorded.
+        last_taken: number of the last message that was recorded before it is routed.
+        unrouted: those of them that are not routed yet, by number.
     """
 
-    __slots__ = ("arbiter", "backlog", "engine", "full_sinks", "interest", "memories", "order", "retained", "routes")
+    __slots__ = (
+        "arbiter", "backlog", "engine", "full_sinks", "interest", "is_refusing", "last_taken", "memories", "order",
+        "retained", "routes", "unrouted",
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, retained: Retained | None = None) -> None:
         self.engine = engine
@@ -66,6 +72,9 @@ class Router:
         self.memories: list[Memory] = []
         self.order = 0
         self.full_sinks = 0
+        self.is_refusing = False
+        self.last_taken = 0
+        self.unrouted: dict[int, Message] = {}
         self.backlog = Backlog()
 
     def subscribe(self, filter: bytes, sink: Sink, form: Form, now: int) -> bool:
@@ -97,6 +106,8 @@ class Router:
 
     def obstacle(self, message: Message, route: Route) -> Sink | Reason | None:
         """What stands in the way of accepting a QoS 1 or 2 message: a sink without room, a full store, or nothing."""
+        if self.is_refusing:
+            return Reason.QUEUE_FULL
         if self.full_sinks:
             for sink in route.sinks:
                 if sink.full:
@@ -114,24 +125,24 @@ class Router:
     def deliver(self, message: Message, route: Route, now: int) -> None:
         """Keep `message` if it is retained, and hand it to everyone on its route.
 
-        The caller has asked `obstacle` for a message that it will acknowledge. A QoS 2 message, recorded when it was
-        received, is not recorded twice. One whose lifetime is over takes its place, as any other, and is worth nothing.
+        The caller has asked `obstacle` for a message that it will acknowledge. One whose lifetime is over takes its
+        place, as any other, and is worth nothing.
         """
         settlement = self.engine.settlement
         settlement.accept(message, route, now)
         if message.retain or message.qos:
             self.order += 1
             message.order = self.order
-            if message.retain:
-                self._retain(message, now)
-            if message.qos != 2 and (route.persistent or message.retain):
-                self.engine.promises.records.append(Accepted(message))
+            is_kept = message.retain and self._retain(message, now)
+            if self.engine.promises.is_recording and (route.persistent or message.taken or is_kept):
+                self._record((message,), is_kept)
         if message.expires_at and message.expires_at <= now:
             for sink in route.recipients(message):
                 settlement.expire(message, sink, now)
-            return
-        for group in route.groups:
-            group.form.deliver(message, group.sinks, now)
+        else:
+            for group in route.groups:
+                group.form.deliver(message, group.sinks, now)
+        message.record = None
 
     def deliver_all(self, messages: Sequence[Message], route: Route, now: int) -> None:
         """`deliver` for messages with QoS > 0 on one topic that came together, none of them retained."""
@@ -140,14 +151,47 @@ class Router:
             order += 1
             message.order = order
         self.order = order
-        if route.persistent and messages[0].qos == 1:
-            self.engine.promises.records += [Accepted(message) for message in messages]
+        recorded = self.engine.promises.is_recording and (route.persistent or messages[0].taken > 0)
+        if recorded:
+            self._record(messages, False)
         settlement = self.engine.settlement
         if settlement.book is not None:
             for message in messages:
                 settlement.accept(message, route, now)
         for group in route.groups:
             group.form.deliver_all(messages, group.sinks, now)
+        if recorded:
+            for message in messages:
+                message.record = None
+
+    def take_over(
+        self, message: Message, session: int = 0, packet_identifier: int = 0, mark: tuple[str, str, int] | None = None
+    ) -> None:
+        """Record a message that is to be routed when that is safe; the rest as in `Taken`."""
+        promises = self.engine.promises
+        if promises.is_recording:
+            self.last_taken += 1
+            message.taken = self.last_taken
+            self.unrouted[message.taken] = message
+            promises.records.append(Taken(self.last_taken, message, session, packet_identifier, mark))
+
+    def let_go(self, message: Message) -> None:
+        """A message that was taken over is not to be routed after all."""
+        if self.unrouted.pop(message.taken, None) is not None:
+            self.engine.promises.records.append(Routed([message.taken]))
+
+    def _record(self, messages: Sequence[Message], is_kept: bool) -> None:
+        """Write down messages that are being routed; a form that owes them to a session names it in the record."""
+        record: Accepted | Routed
+        if messages[0].taken:
+            record = Routed([message.taken for message in messages], is_kept, order=messages[0].order)
+            for number in record.numbers:
+                self.unrouted.pop(number, None)
+        else:
+            record = Accepted(messages, is_kept)
+        self.engine.promises.records.append(record)
+        for message in messages:
+            message.record = record
 
     def late(self, filter: bytes, now: int) -> Iterator[Message]:
         """What a new subscription to `filter` gets of what was published before: retained state and held pushes."""
@@ -156,10 +200,12 @@ class Router:
             for message in memory.matching(filter, now):
                 yield Stored.copy_of(message) if keeping_book else message
 
-    def _retain(self, message: Message, now: int) -> None:
+    def _retain(self, message: Message, now: int) -> bool:
+        """Keep a retained message, where there is room; whether a journal has to know."""
         if not (message.promised or self.retained.room_for(message)):
             self.engine.settlement.drop(message, None, Reason.QUEUE_FULL, now)
-            return
+            return False
         if self.arbiter is not None:
             self.arbiter.retain(message, now)
         self.retained.put(message)
+        return not message.topic.startswith(b"$")  # what a node says of itself it says anew

@@ -60,6 +60,14 @@ class Host:
         self.loop.defer(self.turn)
         return self.now()
 
+    def committed(self, position: int) -> None:
+        """The journal is safe up to `position`."""
+        self.engine.committed(position, self.wake())
+
+    def failed(self) -> None:
+        """The journal has lost what it did not commit."""
+        self.engine.failed(self.wake())
+
     def turn(self) -> None:
         """Answer questions, commit, write, and set the alarm for the next deadline."""
         self.turn_is_due = False

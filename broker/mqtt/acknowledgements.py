@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
-from broker.core.records import Accepted
 from broker.mqtt import subscribing
 from broker.mqtt.pieces import PUBREC
 from oriole.wire.mqtt import ProtocolError, ReasonCode
@@ -52,12 +51,11 @@ class Acknowledgements:
     def receive(self, messages: Sequence[Message], identifiers: Sequence[bytes]) -> None:
         """Take over QoS 2 messages: to be recorded, routed, and acknowledged by PUBREC."""
         router = self.session.router
-        records = router.engine.promises.records
         backlog = router.backlog
-        publisher = self.session.client_id
+        publisher = self.session.number if self.session.recorded else 0
         for message, identifier in zip(messages, identifiers, strict=True):
             number = identifier[0] << 8 | identifier[1]
-            records.append(Accepted(message, publisher, number))
+            router.take_over(message, publisher, number)
             self.received.append((number, message))
             backlog.add(message)
         self.add(PUBREC, identifiers)
@@ -90,6 +88,7 @@ class Acknowledgements:
         received = self.session.received
         for identifier, message in self.received:
             self.session.router.backlog.remove(message)
+            self.session.router.let_go(message)
             if received is not None:
                 received.pop(identifier, None)
         if self.connection.session is self.session:

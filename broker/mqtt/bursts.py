@@ -41,7 +41,7 @@ def take_publishes(
     The first one begins at `position`, its `topic` ends at `after`, it ends at `stop`.
     """
     router = session.router
-    if router.full_sinks:
+    if router.full_sinks or router.is_refusing:
         return position
     version = session.encoding.version
     plain = 1 << version
@@ -101,7 +101,7 @@ def take_acknowledgements(session: Session, promise: Acknowledgements, data: byt
 
     Only where nothing has to be recorded, nobody keeps a book and nothing waits for the window.
     """
-    if session.persistent or session.queue or session.resend or session.settlement.book is not None:
+    if session.recorded or session.queue or session.resend or session.settlement.book is not None:
         return position
     start = data[position : position + 2]
     identifier = data[position + 2] << 8 | data[position + 3]

@@ -325,7 +325,10 @@ class Connection:
         if promise is None or not promise.count:
             return
         self._acknowledgements = None
-        self.service.engine.promises.made.append(promise)
+        promises = self.service.engine.promises
+        promises.made.append(promise)
+        if promises.is_behind:
+            self.service.router.backlog.wait(self.channel, promises)
         self._unkept += promise.count
         if self._unkept > MOST_UNKEPT and not self._unkept_held:
             self._unkept_held = True
@@ -397,7 +400,7 @@ class Connection:
         """
         if first == 0x62:
             known = session.received is not None and session.received.pop(identifier, -1) is None
-            if known and session.persistent:
+            if known and session.recorded:
                 session.record_progress(first, identifier)
             answer = PUBCOMP
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from broker.core.message import Header, Message, split_collapse_key
 from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.pushes import payload_of
+from broker.core.records import ENDED_OTHERWISE
 from broker.core.settlement import Reason
 from broker.mqtt.pieces import PACKET_IDENTIFIERS
 from oriole.link.uplink.stamps import without_stamps
@@ -192,10 +193,13 @@ class MqttForm:
         packets: list[tuple[bytes, bytes]] = []
         for session in sinks:
             inflight = session.inflight
-            room = 0 if session.queue else session.window - len(inflight)
+            waits = session.recorded and session.record_owed(messages, qos, retain, identifiers)
+            room = 0 if waits or session.queue else session.window - len(inflight)
             if room < len(deliveries):
                 for delivery in deliveries[max(room, 0) :]:
                     session.enqueue(delivery, now)
+                if waits:
+                    session.depart_when_safe()
                 if room <= 0:
                     continue
             if not packets:
@@ -207,12 +211,18 @@ class MqttForm:
             size = 0
             identifier = session.last_identifier
             for delivery, (head, tail) in zip(deliveries[:room], packets, strict=False):
+                identifier += 1
+                if identifier > 0xFFFF:
+                    identifier = 1
+                if identifier in inflight:
+                    identifier = identifier - 1 or 0xFFFF
+                    session.put_back(deliveries[deliveries.index(delivery) : room])
+                    break
                 if not head:
                     session.settlement.drop(delivery[0], session, Reason.TOO_LARGE, now)
+                    if session.recorded:
+                        session.record_progress(ENDED_OTHERWISE, identifier)
                     continue
-                identifier += 1
-                if identifier > 0xFFFF or identifier in inflight:
-                    identifier = session.free_identifier(identifier)
                 inflight[identifier] = delivery
                 out += (head, PACKET_IDENTIFIERS[identifier], tail)
                 size += len(head) + len(tail) + 2

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
-from broker.core.records import Accepted
 from broker.core.settlement import Reason
 from broker.mqtt.forms import MqttForm, publish_properties, read_header
 from oriole.link.uplink import SNAPSHOT_END, Stamp, StampError
@@ -108,6 +107,7 @@ class Arrival:
         peer = self.session.node
         if not self.repeat:
             self.session.router.backlog.remove(self.message)
+            self.session.router.let_go(self.message)
         if peer is not None and not self.repeat:
             self.session.service.marks.withdraw(peer.epoch, self.stamp.traffic_class, self.stamp.sequence)
         if self.connection.session is self.session:
@@ -139,9 +139,9 @@ def receive(
             marks.refuse(*number)
             return obstacle
         marks.take(*number)
-        session.router.backlog.add(message)
         message.qos = stamp.qos or message.qos
-        service.engine.promises.records.append(Accepted(message, session.client_id, mark=number))
+        session.router.take_over(message, mark=number)
+        session.router.backlog.add(message)
     return Arrival(connection, session, identifier, stamp, message, repeat)
 
 
@@ -157,5 +157,5 @@ def _kept(message: Message) -> Message:
     copy = type(message)(
         message.topic, message.payload, 1, message.retain, message.header, message.origin, message.expires_at
     )
-    copy.order, copy.replayed = message.order, message.replayed
+    copy.order, copy.replayed, copy.record = message.order, message.replayed, message.record
     return copy

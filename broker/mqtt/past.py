@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.core.message import Message
 from broker.core.pressure import LOW_WATER_BYTES
+from broker.core.records import CaughtUp
 from broker.mqtt import nodes
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ class Past:
         if self._mark is not None:
             session.encoding.deliver(self._mark, (session,), now)
             self._mark = None
+        if session.recorded and self._filter and self._filter not in self._waiting:
+            session.router.engine.promises.records.append(CaughtUp(session.number, self._filter))
+        self._filter = b""
         if not self._waiting:
             return False
         self._filter = next(iter(self._waiting))

@@ -12,13 +12,14 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pushes import open_push
 from broker.core.questions import Action, Admission, Permission, Verdict
-from broker.core.records import SessionEnded, SessionOpened
+from broker.core.records import Ended, Left, Resumed, WillSent
 from broker.core.router import Router
 from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
 from broker.mqtt.forms import encoding_of, read_header
 from broker.mqtt.nodes import NodeForm
 from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
+from broker.mqtt.snapshots import session_records, testament
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting, Marks, StampError
 from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, Will, encode
 
@@ -43,8 +44,8 @@ class MqttService:
     """
 
     __slots__ = (
-        "_log", "_make_client_id", "connected", "engine", "epoch", "limits", "marks", "name", "nowhere", "router",
-        "sessions",
+        "_log", "_make_client_id", "connected", "engine", "epoch", "last_number", "limits", "marks", "name", "nowhere",
+        "router", "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +62,7 @@ class MqttService:
         self.limits = limits
         self.sessions: dict[str, Session] = {}
         self.connected = 0
+        self.last_number = 0
         self.name = name
         self.epoch = epoch
         self.marks = Marks()
@@ -168,9 +170,8 @@ class MqttService:
             answer.maximum_packet_size = connection.max_packet_bytes
             answer.shared_subscription_available = 0
         connection.channel.send(encode(ConnAck(session_present, ReasonCode.SUCCESS, answer), connection.version))
-        if session.persistent:
-            opened = SessionOpened(client_id, session.expiry_interval, True)
-            self.engine.promises.records.append(opened)
+        if self.engine.promises.is_recording:
+            self._record_arrival(session)
         if session_present:
             self._renew_forms(session, now)
             session.repeat(now)
@@ -220,6 +221,20 @@ class MqttService:
             self.engine.deadlines.schedule(connection, connection.last_heard + connection.keep_alive_ms)
         self.connected += 1
 
+    def _record_arrival(self, session: Session) -> None:
+        """Tell the journal of a client that came in, if its session or its will has to survive."""
+        records = self.engine.promises.records
+        if session.recorded or (session.number and not session.persistent):
+            records.append(
+                Resumed(session.number, session.username, session.expiry_interval, session.window, testament(session))
+            )
+        elif session.persistent or session.will is not None:
+            if not session.number:
+                self.last_number += 1
+                session.number = self.last_number
+            session.recorded = session.persistent
+            records += session_records(session)
+
     def _greet(self, asked: Properties, answer: Properties) -> Greeting | None:
         """Whether the client is another node; if it is, tell it who we are."""
         try:
@@ -268,28 +283,42 @@ class MqttService:
         session.channel = self.nowhere
         session.window = 0
         session.resend = None
-        will = session.will
-        if will is not None:
-            delay = min(will.properties.will_delay_interval or 0, session.expiry_interval)
-            session.will_at = now + delay * 1000
-            if not delay:
-                self._publish_will(session, now)
-        if not session.expiry_interval:
+        self.away(session, now)
+
+    def away(self, session: Session, now: int) -> None:
+        """The client of a session has just left: its will, and what becomes of the session."""
+        if session.number and session.expiry_interval:
+            left = Left(session.number, session.expiry_interval, session.will is not None, now)
+            self.engine.promises.records.append(left)
+        if session.will is not None and not self._will_delay_ms(session):
+            self._publish_will(session, now)
+        if session.expiry_interval:
+            self.wait_for(session, now)
+        else:
             self._discard(session, now)
-            return
-        self.engine.promises.records.append(SessionOpened(session.client_id, session.expiry_interval, False))
-        session.expires_at = 0 if session.expiry_interval == NEVER else now + session.expiry_interval * 1000
+
+    def wait_for(self, session: Session, left_at: int) -> None:
+        """The client of a session left then, and may come back: until its will is due, and its session ends."""
+        if session.will is not None:
+            session.will_at = left_at + self._will_delay_ms(session)
+        session.expires_at = 0 if session.expiry_interval == NEVER else left_at + session.expiry_interval * 1000
         times = [at for at in (session.will_at, session.expires_at) if at]
         if times:
             self.engine.deadlines.schedule(session, min(times))
 
+    def _will_delay_ms(self, session: Session) -> int:
+        will = session.will
+        delay = 0 if will is None else will.properties.will_delay_interval or 0
+        return 1000 * min(delay, session.expiry_interval)
+
     def _discard(self, session: Session, now: int) -> None:
         if session.will_at and session.will is not None:
             self._publish_will(session, now)
-        if session.persistent:
-            self.engine.promises.records.append(SessionEnded(session.client_id))
+        if session.number:
+            self.engine.promises.records.append(Ended(session.number))
         session.discard(now)
-        session.persistent = False
+        session.persistent = session.recorded = False
+        session.number = 0
         self.engine.deadlines.withdraw(session)
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
@@ -310,8 +339,12 @@ class MqttService:
         if will is None:
             return
 
+        number = session.number
+
         def answer(verdict: Verdict, now: int) -> None:
             message = will_message(will, session, now)
+            if number:
+                self.engine.promises.records.append(WillSent(number))
             if verdict.allowed:
                 self.router.publish(message, now)
             else:

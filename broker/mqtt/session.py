@@ -7,14 +7,14 @@ wait in its queue, and its channel is one that takes nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES
 from broker.core.questions import Action
-from broker.core.records import Progressed
+from broker.core.records import ENDED_OTHERWISE, Owes, Progressed
 from broker.core.settlement import Reason
 from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 NEVER = 0xFFFF_FFFF
 """Session expiry interval of a session that does not expire (3.1.2.11.2)."""
 
+IDENTIFIERS = 0xFFFF
+"""Packet identifiers go round from 1 to this."""
+
 MOST_PERMISSIONS = MAX_FILTERS
 """Verdicts remembered per session, enough for the filters of one packet; the oldest is asked again."""
+
+
+def identifier_of(number: int) -> int:
+    """The packet identifier of a session's delivery no. 1, 2, ..."""
+    return (number - 1) % IDENTIFIERS + 1
 
 
 class Nowhere(Channel):
@@ -67,6 +75,11 @@ class Subscription:
         """The subscription options byte, without retain handling, which is spent when it is subscribed."""
         return self.qos | self.no_local << 2 | self.retain_as_published << 3
 
+    @classmethod
+    def read(cls, options: int, identifier: int) -> Subscription:
+        """From its `options`."""
+        return cls(options & 3, bool(options & 4), bool(options & 8), identifier)
+
 
 class Session:
     """The state of one client identifier on one router.
@@ -75,7 +88,13 @@ class Session:
         channel: where its packets go; `Nowhere` while the client is away.
         window: deliveries that may be unacknowledged at once; 0 while the client is away.
         inflight: packet identifier to delivery; None once PUBREC has come and PUBREL was owed.
-        queue: deliveries that wait for the window, with `queue_bytes` of messages; None until first used.
+        last_identifier: that of the last delivery that did not have to wait, or waits no more. Each delivery takes the
+            next one, whatever becomes of it, so that it follows from the journal which packet was which message.
+        queue: deliveries that wait for the window, with `queue_bytes` of messages; None until first used. A number
+            stands for so many that were lost for lack of room.
+        popped: how many entries have left the queue so far.
+        safe: how many may have left it by now, because their record is safe; None: all that are in it.
+        number, recorded: what the journal calls it, 0 for nothing; whether it has what the session is owed, too.
         received: packet identifiers of QoS 2 messages received and not yet released by PUBREL; None until first used.
         expiry_interval: seconds it outlives its connection; `NEVER` for always.
         expires_at: when it ends, in milliseconds, while the client is away; 0 otherwise.
@@ -89,9 +108,9 @@ class Session:
 
     __slots__ = (
         "channel", "client_id", "connection", "encoding", "expires_at", "expiry_interval", "full", "inflight",
-        "last_identifier", "limits", "max_packet_bytes", "node", "past", "permissions", "persistent", "queue",
-        "queue_bytes", "received", "remote", "resend", "restricted", "router", "service", "settlement",
-        "subscriptions", "username", "wake_at", "will", "will_at", "will_is_bare", "window",
+        "last_identifier", "limits", "max_packet_bytes", "node", "number", "past", "permissions", "persistent",
+        "popped", "queue", "queue_bytes", "received", "recorded", "remote", "resend", "restricted", "router", "safe",
+        "service", "settlement", "subscriptions", "username", "wake_at", "will", "will_at", "will_is_bare", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, service: MqttService) -> None:
@@ -110,8 +129,10 @@ class Session:
         self.last_identifier = 0
         self.inflight: dict[int, Delivery | None] = {}
         self.resend: deque[int] | None = None
-        self.queue: deque[Delivery] | None = None
+        self.queue: deque[Delivery | int] | None = None
         self.queue_bytes = 0
+        self.popped = 0
+        self.safe: int | None = None
         self.received: dict[int, None] | None = None
         self.past: Past | None = None
         self.subscriptions: dict[bytes, Subscription] = {}
@@ -123,6 +144,8 @@ class Session:
         self.wake_at = 0
         self.full = False
         self.persistent = False
+        self.number = 0
+        self.recorded = False
         self.remote = False
         self.restricted = False
         self.permissions: dict[tuple[Action, bytes], bool] = {}
@@ -161,6 +184,37 @@ class Session:
         else:
             self.settlement.drop(message, self, reason, now)
 
+    def record_owed(self, messages: Sequence[Message], qos: int, retain: bool, identifiers: tuple[int, ...]) -> bool:
+        """Write down that this session is owed `messages`; whether they have to wait until that is safe.
+
+        QoS 2 waits: were it sent and its record lost, another message would go by its packet identifier after a
+        restart, and the client take it for this one. So does what another node gets: it is told the message's place in
+        the order, and another message would have that place.
+        """
+        owed = (self.number, qos, retain, identifiers)
+        record = messages[0].record
+        if record is not None:
+            record.owed.append(owed)
+        else:
+            self.router.engine.promises.records += [Owes(message, owed) for message in messages]
+        if qos < 2 and self.safe is None and self.node is None:
+            return False
+        waiting = len(self.queue or ())
+        if self.safe is None:
+            self.safe = self.popped + waiting
+        return True
+
+    def depart_when_safe(self) -> None:
+        """All that is in the queue may leave it when the records of this turn are safe."""
+        promises = self.router.engine.promises
+        promises.made.append(Departure(self, self.popped + len(self.queue or ())))
+
+    def departs(self, upto: int, now: int) -> None:
+        """Entries of the queue up to this one, counted from the first ever, may leave it."""
+        if self.safe is not None:
+            self.safe = None if self.popped + len(self.queue or ()) <= upto else max(self.safe, upto)
+            self.pump(now)
+
     def enqueue(self, delivery: Delivery, now: int) -> None:
         """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told.
 
@@ -172,11 +226,27 @@ class Session:
             self.queue = deque()
         elif self.full and not delivery[0].promised and self._overflows():
             self.settlement.drop(delivery[0], self, Reason.QUEUE_FULL, now)
+            if isinstance(self.queue[-1], int):
+                self.queue[-1] += 1
+            else:
+                self.queue.append(1)
             return
         self.queue.append(delivery)
         self.queue_bytes += delivery[0].size
-        if len(self.queue) >= self.limits.max_queue_messages or self.queue_bytes >= self.limits.max_queue_bytes:
+        self.measure()
+
+    def measure(self) -> None:
+        """See whether there is still room in the queue."""
+        limits = self.limits
+        if len(self.queue or ()) >= limits.max_queue_messages or self.queue_bytes >= limits.max_queue_bytes:
             self.router.set_full(self, True)
+
+    def put_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let these wait before all others: the next packet identifier is still in use, by the oldest of 65,535."""
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.extendleft(reversed(deliveries))
+        self.queue_bytes += sum(message.size for message, *_ in deliveries)
 
     def _overflows(self) -> bool:
         limits = self.limits
@@ -188,29 +258,37 @@ class Session:
         while resend and len(self.inflight) - len(resend) < self.window:
             self._repeat(resend.popleft(), now)
         queue = self.queue
-        while queue and len(self.inflight) < self.window:
-            delivery = queue.popleft()
+        while queue and len(self.inflight) < self.window and (self.safe is None or self.popped < self.safe):
+            identifier = self.last_identifier % IDENTIFIERS + 1
+            delivery = queue[0]
+            if identifier in self.inflight and not isinstance(delivery, int):
+                break  # so long ago that all others have been used since: its client has to answer first
+            queue.popleft()
+            self.popped += 1
+            if isinstance(delivery, int):
+                self._skip(delivery)
+                continue
+            self.last_identifier = identifier
             message = delivery[0]
             self.queue_bytes -= message.size
             if message.expires_at and message.expires_at <= now:
                 self.settlement.expire(message, self, now)
-                continue
-            identifier = self.free_identifier(self.last_identifier)
-            self.last_identifier = identifier
-            if self._send(identifier, delivery, now, dup=False):
+            elif self._send(identifier, delivery, now, dup=False):
                 self.inflight[identifier] = delivery
+                continue
+            if self.recorded:
+                self.record_progress(ENDED_OTHERWISE, identifier)
         if self.full and queue is not None:
             limits = self.limits
             if len(queue) <= limits.max_queue_messages // 2 and self.queue_bytes <= limits.max_queue_bytes // 2:
                 self.router.set_full(self, False)
 
-    def free_identifier(self, after: int) -> int:
-        """A packet identifier after `after` that is not in use [MQTT-2.2.1-4]. The window is smaller than the space."""
-        identifier = after
-        while True:
-            identifier = identifier % 0xFFFF + 1
-            if identifier not in self.inflight:
-                return identifier
+    def _skip(self, count: int) -> None:
+        """Pass over the packet identifiers of deliveries that were lost for lack of room."""
+        for _ in range(count):
+            self.last_identifier = self.last_identifier % IDENTIFIERS + 1
+            if self.recorded:
+                self.record_progress(ENDED_OTHERWISE, self.last_identifier)
 
     def received_identifiers(self) -> dict[int, None]:
         """The packet identifiers of QoS 2 messages received and not yet released; to be changed in place."""
@@ -240,15 +318,20 @@ class Session:
                 self.settlement.drop(delivery[0], self, Reason.REJECTED, now)
         else:
             return False
-        if self.persistent:
-            self.record_progress(packet, identifier)
+        if self.recorded:
+            self.record_progress(packet if reason_code < 0x80 else ENDED_OTHERWISE, identifier)
         if self.queue or self.resend:
             self.pump(now)
         return True
 
     def record_progress(self, packet: int, identifier: int) -> None:
-        """Journal that an exchange of this persistent session moved on."""
-        self.router.engine.promises.records.append(Progressed(self.client_id, packet, identifier))
+        """Journal that an exchange of this session moved on; together with those before, where they are alike."""
+        records = self.router.engine.promises.records
+        last = records[-1] if records else None
+        if type(last) is Progressed and last.session == self.number and last.packet == packet:
+            last.packet_identifiers.append(identifier)
+        else:
+            records.append(Progressed(self.number, packet, [identifier]))
 
     def repeat(self, now: int) -> None:
         """The client is back: send again, in order, what it has not acknowledged [MQTT-4.4.0-1], then go on."""
@@ -265,6 +348,8 @@ class Session:
             self.channel.send(PUBREL + PACKET_IDENTIFIERS[identifier])
         elif not self._send(identifier, delivery, now, dup=True):
             del self.inflight[identifier]
+            if self.recorded:
+                self.record_progress(ENDED_OTHERWISE, identifier)
 
     def _send(self, identifier: int, delivery: Delivery, now: int, dup: bool) -> bool:
         message, qos, retain, identifiers = delivery
@@ -292,7 +377,8 @@ class Session:
             if delivery is not None:
                 yield delivery[0], True
         for waiting in self.queue or ():
-            yield waiting[0], False
+            if not isinstance(waiting, int):
+                yield waiting[0], False
 
     def discard(self, now: int) -> None:
         """The session ends: its subscriptions go, what it was owed is settled."""
@@ -306,7 +392,26 @@ class Session:
             self.router.engine.deadlines.withdraw(self.past)
         self.queue = self.resend = self.received = self.past = None
         self.queue_bytes = 0
+        self.safe = None
         self.router.set_full(self, False)
+
+
+class Departure:
+    """Lets deliveries go whose records had to be safe first."""
+
+    __slots__ = ("_session", "_upto")
+
+    def __init__(self, session: Session, upto: int) -> None:
+        self._session = session
+        self._upto = upto
+
+    def kept(self, now: int) -> None:
+        """The journal has them."""
+        self._session.departs(self._upto, now)
+
+    def broken(self, now: int) -> None:
+        """It has not, and will be given all anew: the message itself is safe, or nobody was told that it is taken."""
+        self._session.departs(self._upto, now)
 
 
 def nowhere(engine: Engine) -> Nowhere:

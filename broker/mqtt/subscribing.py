@@ -26,12 +26,13 @@ def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, lis
         subscription = Subscription(asked.qos, asked.no_local, asked.retain_as_published, identifier)
         session.subscriptions[filter] = subscription
         session.router.subscribe(filter, session, session.form(subscription), now)
-        if session.persistent:
-            record = Subscribed(session.client_id, filter, subscription.options, identifier)
-            session.router.engine.promises.records.append(record)
         codes.append(ReasonCode(asked.qos))
-        if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
+        is_late = asked.retain_handling == 0 or (asked.retain_handling == 1 and not known)
+        if is_late:
             late.append(filter)
+        if session.recorded:
+            record = Subscribed(session.number, filter, subscription.options, identifier, is_late)
+            session.router.engine.promises.records.append(record)
     return encode(SubAck(packet.packet_identifier, codes), session.encoding.version), late
 
 
@@ -44,8 +45,8 @@ def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
             codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
             continue
         session.router.unsubscribe(filter, session, now)
-        if session.persistent:
-            session.router.engine.promises.records.append(Unsubscribed(session.client_id, filter))
+        if session.recorded:
+            session.router.engine.promises.records.append(Unsubscribed(session.number, filter))
         codes.append(ReasonCode.SUCCESS)
     return encode(UnsubAck(packet.packet_identifier, codes), session.encoding.version)
 

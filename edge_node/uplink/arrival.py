@@ -30,6 +30,8 @@ class Arrival:
 
     def broken(self, now: int) -> None:
         """Not recorded: leave it to the centre, which sends it again on the next connection."""
+        if self.message is not None:
+            self.uplink.router.let_go(self.message)
         self.uplink.give_up(self.order)
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from broker.core.channel import Channel
 from broker.core.message import Message, Stored
 from broker.core.pressure import HIGH_WATER_BYTES
-from broker.core.records import Accepted
 from broker.core.router import Router
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
@@ -451,7 +450,7 @@ class Uplink:
         if stamp.order and not event.retain:
             self._seen = stamp.order
         mark = (self.centre.epoch, "", stamp.order) if self.centre is not None and stamp.order else None
-        promises.records.append(Accepted(message, mark=mark))
+        self.router.take_over(message, mark=mark)
         promises.made.append(Arrival(self, event, message, stamp.order))
 
     def take(self, message: Message, order: int, now: int) -> None:
@@ -462,6 +461,7 @@ class Uplink:
             if ruling is Ruling.KNOWN:
                 self._settlement.refuse(message, Reason.SUPERSEDED, now)
             if ruling is not Ruling.KEEP:
+                self.router.let_go(message)
                 return
             if not message.payload:
                 self._untrack(message.topic, now)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 CLONE_NEWNS = 0x00020000  # <linux/sched.h>
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18  # <linux/mount.h>
-SIZE = "8m"
+SIZE = "96m"
 BLOCK = b"\0" * 65536
 FILLER = "filler"
 

@@ -255,7 +255,7 @@ def test_a_data_folder_belongs_to_one_process(tmp_path: Path) -> None:
     first = Broker(tmp_path, "--data", str(data))
     status, complaint = run("--data", str(data), "--listen", "mqtt://127.0.0.1:0")
     assert (status, str(data) in complaint) == (2, True)
-    assert "not yet durable" in first.stderr.read_text()
+    assert "strict: what is acknowledged is on disk" in first.stderr.read_text()
     assert first.stop() == 0
     second = Broker(tmp_path, "--data", str(data))
     assert second.stop() == 0

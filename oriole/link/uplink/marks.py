@@ -6,6 +6,8 @@ number; what the sender had on the way behind it must not overtake it. Those are
 one without a gap: the sender leaves one number out when it begins anew.
 """
 
+from collections.abc import Iterator
+
 
 class Marks:
     """High-water marks by (epoch, class).
@@ -44,6 +46,11 @@ class Marks:
         taken, refused = self._get(epoch, traffic_class)
         if taken >= sequence:
             self._set(epoch, traffic_class, sequence - 1, refused)
+
+    def highest(self) -> Iterator[tuple[str, str, int]]:
+        """Of each (epoch, class), the highest number taken."""
+        for (epoch, traffic_class), (taken, _) in self._marks.items():
+            yield epoch, traffic_class, taken
 
     def _get(self, epoch: str, traffic_class: str) -> tuple[int, int]:
         return self._marks.get((epoch, traffic_class), (0, 0))

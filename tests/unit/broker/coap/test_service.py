@@ -312,6 +312,8 @@ class LateJournal:
     """Commits when it is told to, or fails."""
 
     def __init__(self) -> None:
+        self.keeps = True
+        self.is_behind = False
         self.committed = 0
         self.batches: list[Sequence[Record]] = []
         self.fails = False

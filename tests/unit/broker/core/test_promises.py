@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from unit.broker.mqtt.harness import FailingJournal, LateJournal
 
 from broker.core.promises import Promises
-from broker.core.records import SessionEnded
+from broker.core.records import Ended
 from broker.journal.memory import MemoryJournal
 
 
@@ -35,7 +35,7 @@ def test_each_ends_once_and_in_order(steps: list[str]) -> None:
     for step in [*steps, "turn", "commit"]:
         before = len(ended)
         if step == "record":
-            promises.records.append(SessionEnded("a"))
+            promises.records.append(Ended(1))
         elif step == "promise":
             promises.made.append(Note(made, ended))
             made += 1
@@ -58,7 +58,7 @@ def test_a_batch_that_cannot_be_taken_breaks_its_own_promises_only() -> None:
     ended: list[tuple[int, bool]] = []
     for number, full in enumerate((False, True, False)):
         journal.full = full
-        promises.records.append(SessionEnded("a"))
+        promises.records.append(Ended(1))
         promises.made.append(Note(number, ended))
         promises.settle(0)
     assert ended == [(0, True), (1, False), (2, True)]

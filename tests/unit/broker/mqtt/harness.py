@@ -10,12 +10,16 @@ from broker.core.channel import Channel
 from broker.core.engine import Engine
 from broker.core.promises import JournalError
 from broker.core.questions import Question, Verdict
-from broker.core.records import Record
+from broker.core.records import Left, Record
 from broker.core.retained import Retained
 from broker.core.router import Router
+from broker.journal.codec import decode as decode_records
+from broker.journal.codec import encode as encode_records
 from broker.journal.memory import MemoryJournal
 from broker.mqtt.connection import Connection
+from broker.mqtt.recollection import Recollection
 from broker.mqtt.service import MqttService
+from broker.mqtt.snapshots import session_records
 from oriole.config import Limits
 from oriole.wire.mqtt import (
     V5,
@@ -42,10 +46,25 @@ START = 1_000_000
 """The clock's first reading, in milliseconds: not 0, which is also the word for "no time"."""
 
 
+def move(client_id: str, old: Bench, new: Bench) -> None:
+    """The session of `client_id` on another bench, by way of bytes: its client away, or about to find out."""
+    session = old.service.sessions[client_id]
+    records = list(session_records(session))
+    if session.connection is None:
+        left_at = session.expires_at - 1000 * session.expiry_interval if session.expires_at else old.now
+        records.append(Left(session.number, session.expiry_interval, session.will is not None, left_at))
+    recollection = Recollection()
+    for record in decode_records(encode_records(records, 10**9 - old.now), 10**9 - new.now):
+        recollection.take(record)
+    recollection.restore(new.service, new.now)
+
+
 class LateJournal:
     """Takes batches and commits none of them until told to."""
 
     def __init__(self) -> None:
+        self.keeps = True
+        self.is_behind = False
         self.committed = 0
         self.appended = 0
         self.batches: list[Sequence[Record]] = []
@@ -57,11 +76,6 @@ class LateJournal:
 
     def replay(self, position: int) -> Iterator[tuple[int, Sequence[Record]]]:
         return iter(list(enumerate(self.batches, 1))[position:])
-
-    def checkpoint(self, state: bytes) -> int:
-        return self.committed
-
-    def trim(self, position: int) -> None: ...
 
 
 class FailingJournal(MemoryJournal):

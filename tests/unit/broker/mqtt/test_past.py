@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from unit.broker.mqtt.harness import Bench, Client
+from unit.broker.mqtt.harness import Bench, Client, move
 
 from broker.core.message import Message
 from broker.core.pressure import LOW_WATER_BYTES
 from broker.mqtt.past import PORTION
-from broker.mqtt.state import export, restore
 from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp
 from oriole.wire.mqtt import V5, V311, PubAck, Publish, ReasonCode, Subscribe, Subscription, Unsubscribe
 
@@ -139,9 +138,10 @@ def test_what_is_left_of_it_moves_with_the_session() -> None:
     bench, there = full_bench(), full_bench()
     client = bench.subscriber("late", "r/#", 1, session_expiry_interval=60)
     client.subscribe("other", 1)
-    state = export(client.session, bench.now)
-    assert state.past == [b"r/#", b"other"]
-    restore(there.service, state, there.now)
+    move("late", bench, there)
+    past = there.service.sessions["late"].past
+    assert past is not None
+    assert past.unfinished == [b"r/#", b"other"]
     moved = there.join("late", clean_start=False, session_expiry_interval=60)
     heard = everything(there, moved)
     assert set(heard) == {b"r/%d" % number for number in range(COUNT)}

@@ -7,9 +7,8 @@ from dataclasses import replace
 from subprocess import run
 
 import pytest
-from unit.broker.mqtt.harness import Bench, Client
+from unit.broker.mqtt.harness import Bench, Client, move
 
-from broker.mqtt.state import export, restore
 from oriole.wire import push
 from oriole.wire.mqtt import V5, V311, Properties, Publish, Will
 from oriole.wire.push import Envelope, Header, Priority
@@ -173,8 +172,8 @@ def test_a_will_that_moves_with_its_session_is_opened_by_who_it_came_from(versio
     bench, there = Bench(), Bench()
     kept = {"session_expiry_interval": 60} if version == V5 else {}
     properties = Properties(will_delay_interval=10) if version == V5 else Properties()
-    client = bench.member("a", version, clean_start=False, will=Will(b"will", PUSH, 1, False, properties), **kept)
-    restore(there.service, export(client.session, bench.now), there.now)
+    bench.member("a", version, clean_start=False, will=Will(b"will", PUSH, 1, False, properties), **kept)
     watcher = there.subscriber("w", "will", 1)
+    move("a", bench, there)
     there.advance(11_000)
     assert watcher.payloads() == [b"body" if version == V311 else PUSH]

@@ -1,35 +1,22 @@
-"""A session exported whole: through CBOR and JSON to another engine, where its client gets exactly what it is owed."""
+"""A session moved whole: as records and bytes to another engine, where its client gets exactly what it is owed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import cbor2
-import msgspec
 import pytest
-from unit.broker.mqtt.harness import Bench, Client
+from unit.broker.mqtt.harness import Bench, Client, move
 
-from broker.mqtt.state import SessionState, export, restore
 from oriole.wire.mqtt import V5, V311, ConnAck, Properties, PubAck, PubComp, Publish, PubRec, PubRel, Will
 
 KEPT: dict[str, Any] = {"session_expiry_interval": 600}
 
 
-def by_cbor(state: SessionState) -> SessionState:
-    plain = msgspec.to_builtins(state, builtin_types=(bytes,))
-    return msgspec.convert(cbor2.loads(cbor2.dumps(plain)), SessionState)
-
-
-def by_json(state: SessionState) -> SessionState:
-    return msgspec.json.decode(msgspec.json.encode(state), type=SessionState)
-
-
-def move(old: Bench, carry: Callable[[SessionState], SessionState], client_id: str = "a") -> Bench:
-    """The session of `client_id` on a new bench, whose clock reads something else."""
+def moved(old: Bench) -> Bench:
+    """The session of `a` on a new bench, whose clock reads something else."""
     new = Bench(receive_maximum=4, max_queue_messages=20)
     new.now = 5
-    restore(new.service, carry(export(old.service.sessions[client_id], old.now)), new.now)
+    move("a", old, new)
     return new
 
 
@@ -52,14 +39,6 @@ def busy_session() -> tuple[Bench, Client]:
     client.send(PubRec(1), PubAck(2), PubAck(4))
     client.take()
     return bench, client
-
-
-@pytest.mark.parametrize("carry", [by_cbor, by_json])
-def test_a_state_survives_its_encoding(carry: Callable[[SessionState], SessionState]) -> None:
-    bench, client = busy_session()
-    state = export(client.session, bench.now)
-    assert carry(state) == state
-    assert (len(state.inflight), len(state.queue), state.received, len(state.subscriptions)) == (4, 3, [11], 2)
 
 
 @pytest.mark.parametrize("version", [V311, V5])
@@ -88,7 +67,7 @@ def test_the_client_resumes_elsewhere_as_it_would_here(version: int, connected: 
     here, client = busy_session()
     if not connected:
         client.lose()
-    there = move(here, by_cbor)
+    there = moved(here)
     if connected:
         client.lose()
     assert resume(there) == resume(here)
@@ -99,7 +78,7 @@ def test_what_is_left_of_lifetimes_goes_on_elsewhere() -> None:
     bench, client = busy_session()
     client.lose()
     bench.advance(10_000)
-    there = move(bench, by_json)
+    there = moved(bench)
     watcher = there.subscriber("watcher", "w")
     there.advance(19_999)
     assert watcher.payloads() == []
@@ -115,7 +94,7 @@ def test_what_is_left_of_lifetimes_goes_on_elsewhere() -> None:
 
 def test_who_comes_back_elsewhere_in_time_is_not_dead_there() -> None:
     bench, _ = busy_session()
-    there = move(bench, by_cbor)
+    there = moved(bench)
     watcher = there.subscriber("watcher", "w")
     connack = there.join("a", clean_start=False, **KEPT).take()[0]
     assert isinstance(connack, ConnAck)
@@ -127,15 +106,9 @@ def test_who_comes_back_elsewhere_in_time_is_not_dead_there() -> None:
 def test_a_session_that_does_not_expire() -> None:
     bench = Bench(max_session_expiry_s=0xFFFF_FFFF)
     bench.member("a", session_expiry_interval=0xFFFF_FFFF).lose()
-    there = move(bench, by_cbor)
+    there = moved(bench)
     there.advance(10**10)
     assert "a" in there.service.sessions
-
-
-def test_a_session_that_lives_here_is_not_overwritten() -> None:
-    bench, client = busy_session()
-    with pytest.raises(ValueError, match="'a' has a session here"):
-        restore(bench.service, export(client.session, bench.now), bench.now)
 
 
 def test_a_queue_that_is_full_here_is_full_there() -> None:
@@ -144,6 +117,6 @@ def test_a_queue_that_is_full_here_is_full_there() -> None:
     publisher = bench.member("p")
     for _ in range(20):
         publisher.publish("t", b"x", 1)
-    there = move(bench, by_cbor)
+    there = moved(bench)
     assert (there.service.sessions["a"].full, there.router.full_sinks) == (True, 1)
     assert there.service.sessions["a"].queue_bytes == bench.service.sessions["a"].queue_bytes

@@ -27,6 +27,8 @@ class Journal:
 
     def __init__(self) -> None:
         self.position = 0
+        self.keeps = True
+        self.is_behind = False
         self.committed = 0
         self.late = False
         self.is_full = False

@@ -1,0 +1,123 @@
+"""Letting go of old segments: what in them still matters is written again, and then nobody needs them.
+
+A journal of a node whose messages are delivered is nearly all history. Once there is more of it than of what lives,
+what lives is written anew, a little at a time between the node's other work, each session whole: so it stands behind
+whatever is older. When all of that is safe, the old segments go. A node that keeps little writes little, and one that
+keeps much waits until it pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from broker.journal.durable import DurableJournal
+from broker.listeners.host import Host
+from broker.mqtt.snapshots import pieces
+from oriole.logging import Log
+
+if TYPE_CHECKING:
+    from broker.core.records import Record
+    from broker.mqtt.service import MqttService
+
+LOOK_S: Final = 5.0
+PAUSE_S: Final = 0.002
+"""Between two portions: others are served meanwhile."""
+PORTION: Final = 200
+"""Records written at once, or one whole session: a fraction of a millisecond of everybody's time."""
+LEAST_BYTES: Final = 32 << 20
+"""Less history than this is not worth the trouble."""
+TIMES: Final = 2
+"""How much more history than life there has to be: each byte that lives is written again for every two of others."""
+
+
+class Cleaner:
+    """Looks after the journal of one node, until `close`."""
+
+    __slots__ = (
+        "_host",
+        "_journal",
+        "_live_bytes",
+        "_service",
+        "_timer",
+        "_work",
+        "is_cleaning",
+        "least_bytes",
+        "rounds",
+    )
+
+    def __init__(self, host: Host, journal: DurableJournal, service: MqttService) -> None:
+        self._host = host
+        self._journal = journal
+        self._service = service
+        self._live_bytes = 0
+        self._work: Iterator[list[Record]] = iter(())
+        self.is_cleaning = False
+        self.least_bytes = LEAST_BYTES
+        self.rounds = 0
+        """How often it was done."""
+        self._timer: asyncio.TimerHandle = host.loop.call_later(LOOK_S, self._look)
+
+    def close(self) -> None:
+        """Leave all as it is."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        history = self._journal.history
+        if history is not None and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes):
+            self.is_cleaning = True
+            self._work = pieces(self._service, PORTION, self._host.now)
+            self._clean(history.upto, self._journal.written_bytes)
+        else:
+            self._timer = self._host.loop.call_later(LOOK_S, self._look)
+
+    def _clean(self, upto: int, written_bytes: int) -> None:
+        """Write the next portion; after the last, wait until it is safe."""
+        promises = self._host.engine.promises
+        portion = next(self._work, None)
+        if portion is not None:
+            promises.records += portion
+            again = partial(self._clean, upto, written_bytes)
+            self._timer = self._host.loop.call_later(PAUSE_S, again)
+        else:
+            self._live_bytes = self._journal.written_bytes - written_bytes
+            promises.made.append(_Done(self, upto))
+        self._host.wake()
+
+    def finish(self, upto: int) -> None:
+        """All that lives is safe behind segment `upto`."""
+        task = self._host.loop.run_in_executor(None, self._journal.forget, upto)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Future[None]) -> None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            Log("journal").warning("old segments stay", why=error)
+        self.rounds += 1
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Look again later."""
+        self.is_cleaning = False
+        self._timer = self._host.loop.call_later(LOOK_S, self._look)
+
+
+class _Done:
+    """The end of a round, once it is safe."""
+
+    __slots__ = ("_cleaner", "_upto")
+
+    def __init__(self, cleaner: Cleaner, upto: int) -> None:
+        self._cleaner = cleaner
+        self._upto = upto
+
+    def kept(self, now: int) -> None:
+        """Nobody needs the old segments."""
+        self._cleaner.finish(self._upto)
+
+    def broken(self, now: int) -> None:
+        """They are needed still."""
+        self._cleaner.give_up()

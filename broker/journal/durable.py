@@ -1,0 +1,240 @@
+"""A node's journal on disk: records in, positions out, and after a restart the node as it was.
+
+It stands between the engine, which knows records and its own clock, and `DiskJournal`, which knows batches of bytes and
+a thread. A disk that fails makes it refuse until the disk is well again; what the engine did meanwhile is in no record,
+so it then writes the whole node anew, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from broker.core.promises import JournalError
+from broker.core.records import Record
+from broker.journal.bases import write_base
+from broker.journal.codec import DamagedRecordError, decode, encode
+from broker.journal.disk import DiskJournal
+from broker.journal.files import Header, Kind, boottime_ms, name, new_header, numbers, read_header
+from broker.journal.frames import Frame
+from broker.journal.reading import Damage, Reading
+from broker.mqtt.recollection import Recollection
+
+Durability = Literal["strict", "relaxed"]
+
+RELAXED_S: Final = 1.0
+"""Between two syncs where acknowledgements do not wait for them."""
+MOST_UNSAFE_BYTES: Final = 16 << 20
+"""Publishers are not read while so much waits for the disk: a card that writes 10 MB/s needs less than two seconds."""
+SEGMENT_BYTES: Final = 16 << 20
+"""The journal of a quiet node is never larger than two or three of these, which a small card has room for."""
+PLAUSIBLE_MS: Final = 1_767_225_600_000
+"""A wall clock before 2026 has not been set since the machine was switched on, and says nothing about how long ago."""
+
+
+@dataclass(slots=True, frozen=True)
+class History:
+    """Segments that are complete: the number of the last, and the bytes of all."""
+
+    upto: int
+    bytes: int
+
+
+class DurableJournal:
+    """The journal in `folder`.
+
+    Args:
+        folder: made if missing; held by this process alone.
+        node: who writes, as 16 bytes.
+        epoch: names the order of messages that begins with an empty journal, as 16 bytes.
+        durability: `strict`: a position is committed when the disk has it. `relaxed`: at once, and the disk has it
+            within a second.
+        call: has a function called on the engine's loop, from any thread.
+
+    Attributes:
+        committed: see `Journal`.
+        damages: what could not be read at the start.
+        epoch: names the order of messages in this journal, which goes on from life to life.
+        written_bytes: how much was appended in this life.
+
+    Raises OSError and `files.OtherFormatError`.
+    """
+
+    __slots__ = (
+        "_anew_at", "_call", "_disk", "_folder", "_is_told", "_is_void", "_on_safe", "_on_trouble", "_shift_ms",
+        "_snapshot", "committed", "damages", "durability", "epoch", "keeps", "written_bytes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        folder: Path,
+        node: bytes,
+        epoch: bytes,
+        durability: Durability,
+        call: Callable[[Callable[[], object]], object],
+    ) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.keeps = True
+        self.durability = durability
+        self.damages: list[Damage] = []
+        self.written_bytes = 0
+        self._folder = folder
+        self._call = call
+        self._is_told = False
+        self._is_void = False
+        self._anew_at = 0  # the position at which the whole node is written down again after trouble; 0: no trouble
+        self._on_safe: Callable[[int], None] = lambda _: None
+        self._on_trouble: Callable[[str], None] = lambda _: None
+        self._snapshot: Callable[[], Iterable[Record]] = tuple
+        self._shift_ms = boottime_ms() - time.monotonic_ns() // 1_000_000
+        self.epoch = _epoch_of(folder) or epoch
+        self._disk = DiskJournal(
+            folder,
+            self._safe,
+            self._fail,
+            self._recover,
+            node=node,
+            epoch=self.epoch,
+            min_interval_s=RELAXED_S if durability == "relaxed" else 0.0,
+            segment_bytes=SEGMENT_BYTES,
+            max_waiting_bytes=4 * MOST_UNSAFE_BYTES,  # who publishes is slowed long before: see `is_behind`
+        )
+        self.committed = self._disk.committed
+
+    # ---- At the start
+
+    def recollect(self) -> Recollection:
+        """All that earlier lives left here. What is damaged is set aside, and told in `damages`."""
+        recollection = Recollection()
+        now_wall_ms = time.time_ns() // 1_000_000
+        here = new_header(0, 0, bytes(16), bytes(16))
+        reading = Reading(self._folder, before=self._disk.first_segment)
+        for frame in reading:
+            try:
+                for record in decode(frame.blob, self._shift_of(frame, reading.header, here.boot, now_wall_ms)):
+                    recollection.take(record)
+            except DamagedRecordError as error:
+                self.damages.append(Damage(f"position {frame.position}", 0, len(frame.blob), str(error)))
+        self.damages += reading.damages
+        return recollection
+
+    def _shift_of(self, frame: Frame, header: Header, boot: bytes, now_wall_ms: int) -> int:
+        """What makes times of a batch times of this node: how long ago it was, by whichever clock ran meanwhile."""
+        if header.boot == boot:
+            return self._shift_ms
+        written_ms = frame.boottime_ms - header.boottime_ms + header.wall_ms
+        is_known = header.wall_ms >= PLAUSIBLE_MS and now_wall_ms >= written_ms
+        ago_ms = now_wall_ms - written_ms if is_known else 0
+        return frame.boottime_ms + ago_ms - time.monotonic_ns() // 1_000_000
+
+    def attach(
+        self,
+        on_safe: Callable[[int], None],
+        on_trouble: Callable[[str], None],
+        snapshot: Callable[[], Iterable[Record]],
+    ) -> None:
+        """Whom to tell what is committed, and what is wrong (empty: no more); and how to write down the whole node.
+
+        After trouble nothing that was not committed ever will be.
+        """
+        self._on_safe, self._on_trouble, self._snapshot = on_safe, on_trouble, snapshot
+
+    # ---- From the engine
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether publishers have to wait for the disk."""
+        return self._disk.waiting_bytes >= MOST_UNSAFE_BYTES
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is taken, in words; empty while all is well."""
+        return self._disk.failure or ("the journal is being written anew" if self._is_void else "")
+
+    def append(self, batch: Sequence[Record]) -> int:
+        """See `Journal`."""
+        if self._is_void:
+            raise JournalError(self.failure)
+        blob = encode(batch, self._shift_ms)
+        self.written_bytes += len(blob)
+        try:
+            position = self._disk.append(blob)
+        except JournalError:
+            self._is_void = True  # the engine goes on, and this batch is nowhere
+            raise
+        if self.durability == "relaxed":
+            self.committed = position
+        return position
+
+    @property
+    def history(self) -> History | None:
+        """The segments that are complete; None: there are none."""
+        closed = self._disk.closed_segments()
+        return History(closed[-1][0], sum(size for _, size in closed)) if closed else None
+
+    def forget(self, upto: int) -> None:
+        """Segments up to number `upto` are no longer needed. May take a while. Raises OSError."""
+        with (self._folder / name("segment", upto + 1)).open("rb") as file:
+            header = read_header(file)
+        if header is not None:
+            write_base(self._folder, upto, header.position - 1, (), node=header.node, epoch=header.epoch)
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._disk.close()
+
+    # ---- From the thread
+
+    def _safe(self, position: int) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._call(self._tell)
+
+    def _fail(self, reason: str) -> None:
+        self._call(lambda: self._failed(reason))
+
+    def _recover(self) -> None:
+        self._call(self._recovered)
+
+    # ---- On the loop again
+
+    def _tell(self) -> None:
+        self._is_told = False
+        committed = self._disk.committed
+        if self.durability == "strict":
+            self.committed = committed
+            self._on_safe(committed)
+        if self._is_void and not self._disk.failure:  # it was too far behind, and is not any more
+            self._recovered()
+        if 0 < self._anew_at <= committed:
+            self._anew_at = 0
+            self._on_trouble("")
+
+    def _failed(self, reason: str) -> None:
+        self._tell()  # what was safe before
+        self._is_void = True
+        self._anew_at = 0
+        self.committed = self._disk.committed
+        self._on_trouble(reason)
+        self._disk.resume()
+
+    def _recovered(self) -> None:
+        """The disk takes batches again: write down the whole node, as one batch, before anything else."""
+        with suppress(JournalError):  # failed again meanwhile, and will recover again
+            self._anew_at = self._disk.append(encode([*self._snapshot()], self._shift_ms))
+            self._is_void = False
+
+
+def _epoch_of(folder: Path) -> bytes | None:
+    """What the newest file here says that can be read; None: there is none."""
+    kinds: tuple[Kind, ...] = ("segment", "base")
+    for kind in kinds:
+        for number in reversed(numbers(folder, kind)):
+            with (folder / name(kind, number)).open("rb") as file:
+                if (header := read_header(file)) is not None:
+                    return header.epoch
+    return None

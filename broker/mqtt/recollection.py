@@ -1,0 +1,328 @@
+"""What records say, put together: the sessions, retained values and messages that a node had, and has again.
+
+It only adds up what it is told. A session's deliveries are numbered from 1 in the order in which records name it, and
+the packet identifier of each follows from its number, as in `Session`: so what a client has confirmed is found without
+a word about what was sent to it when.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from broker.core.message import Message
+from broker.core.records import (
+    Accepted,
+    CaughtUp,
+    Ended,
+    Left,
+    Marked,
+    Opened,
+    Owed,
+    Owes,
+    Progressed,
+    Receiving,
+    Record,
+    Reset,
+    Resumed,
+    Routed,
+    Subscribed,
+    Taken,
+    Testament,
+    Unkept,
+    Unsubscribed,
+    WillSent,
+)
+from broker.mqtt.forms import Delivery
+from broker.mqtt.past import Past
+from broker.mqtt.session import IDENTIFIERS, Session, Subscription, identifier_of
+from oriole.wire.mqtt import PacketType, Will, decode_properties
+
+if TYPE_CHECKING:
+    from broker.mqtt.service import MqttService
+
+
+LEFT_OUT = 1 << 20
+"""Places in the order that a new life leaves out: more than the last one can have given to messages that are not in its
+records, so that no place is given twice."""
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A session that is being put together. `deliveries` has what it is owed, by number; None is a QoS 2 delivery that
+    its client has and whose PUBREL is still to be confirmed.
+    """
+
+    number: int
+    client_id: str
+    username: str | None
+    expiry_interval: int
+    window: int
+    will: Testament | None
+    first: int
+    """The number of the oldest delivery that has not ended, or of the next."""
+    next: int
+    sent_before: int = 0
+    """Deliveries below this number may have been sent."""
+    left_at: int | None = None
+    """When its client left; None: it was there at the end."""
+    subscriptions: dict[bytes, Subscription] = field(default_factory=dict)
+    late: dict[bytes, None] = field(default_factory=dict)
+    received: dict[int, None] = field(default_factory=dict)
+    deliveries: dict[int, Delivery | None] = field(default_factory=dict)
+
+    def owe(self, delivery: Delivery) -> None:
+        self.deliveries[self.next] = delivery
+        self.next += 1
+
+    def see(self) -> None:
+        """Its client is there: as many deliveries as its window has room for, the oldest, may have been sent."""
+        sent = list(islice(self.deliveries, self.window))
+        if sent:
+            self.sent_before = max(self.sent_before, sent[-1] + 1)
+
+    def progress(self, packet: int, identifier: int) -> None:
+        """A delivery moved on or ended; which one follows from its packet identifier, for fewer are open at a time."""
+        number = self.first + (identifier - identifier_of(self.first)) % IDENTIFIERS
+        if number not in self.deliveries:
+            return
+        self.sent_before = max(self.sent_before, number + 1)
+        if packet == 0x50:
+            self.deliveries[number] = None
+            return
+        del self.deliveries[number]
+        while self.first < self.next and self.first not in self.deliveries:
+            self.first += 1
+
+
+class Recollection:
+    """All that a node had.
+
+    Attributes:
+        sessions: by number.
+        retained: by topic.
+        unrouted: messages taken over whose routing was not recorded, by number.
+        marks: other nodes' messages that were taken: (epoch, class) to number.
+        last_session, last_taken, last_order: the highest numbers given so far.
+    """
+
+    __slots__ = ("_takers", "last_order", "last_session", "last_taken", "marks", "retained", "sessions", "unrouted")
+
+    def __init__(self) -> None:
+        self._forget()
+        self.last_order = 0
+        self.last_session = 0
+        self.last_taken = 0
+        self._takers: dict[type, Callable[[Any], object]] = {
+            Accepted: lambda record: self._route(record.messages, record.is_kept, record.owed),
+            Taken: self._take_over,
+            Routed: self._routed,
+            Owes: self._owes,
+            Opened: self._opened,
+            Resumed: self._resumed,
+            Left: self._left,
+            WillSent: self._will_sent,
+            Ended: lambda record: self.sessions.pop(record.session, None),
+            Subscribed: self._subscribed,
+            CaughtUp: lambda record: self._of(record, lambda session: session.late.pop(record.filter, None)),
+            Unsubscribed: self._unsubscribed,
+            Progressed: self._progressed,
+            Receiving: self._receiving,
+            Marked: lambda record: self._mark(record.mark),
+            Unkept: lambda record: self.retained.pop(record.topic, None),
+            Reset: lambda _: self._forget(),
+        }
+
+    def _forget(self) -> None:
+        self.sessions: dict[int, Remembered] = {}
+        self.retained: dict[bytes, Message] = {}
+        self.unrouted: dict[int, Message] = {}
+        self.marks: dict[tuple[str, str], int] = {}
+
+    def take(self, record: Record) -> None:
+        """The next record."""
+        self._takers[type(record)](record)
+
+    # ---- Messages
+
+    def _route(self, messages: Sequence[Message], is_kept: bool, owed: Sequence[Owed]) -> None:
+        self.last_order = max(self.last_order, messages[-1].order)
+        for number, qos, retain, identifiers in owed:
+            session = self.sessions.get(number)
+            if session is not None:
+                for message in messages:
+                    session.owe((message, qos, retain, identifiers))
+        if is_kept:
+            message = messages[-1]
+            if message.payload:
+                self.retained[message.topic] = message
+            else:
+                self.retained.pop(message.topic, None)
+
+    def _take_over(self, record: Taken) -> None:
+        self.unrouted[record.number] = record.message
+        self.last_taken = max(self.last_taken, record.number)
+        session = self.sessions.get(record.session)
+        if session is not None:
+            session.received[record.packet_identifier] = None
+        if record.mark is not None:
+            self._mark(record.mark)
+
+    def _routed(self, record: Routed) -> None:
+        messages = [self.unrouted.pop(number) for number in record.numbers if number in self.unrouted]
+        for order, message in enumerate(messages, record.order):
+            message.order = order
+        if messages:
+            self._route(messages, record.is_kept, record.owed)
+
+    def _owes(self, record: Owes) -> None:
+        self._route((record.message,), False, (record.owed,))
+
+    def _mark(self, mark: tuple[str, str, int]) -> None:
+        epoch, traffic_class, number = mark
+        self.marks[epoch, traffic_class] = max(number, self.marks.get((epoch, traffic_class), 0))
+
+    # ---- Sessions
+
+    def _of(self, record: Any, do: Callable[[Remembered], object]) -> None:
+        session = self.sessions.get(record.session)
+        if session is not None:
+            do(session)
+
+    def _opened(self, record: Opened) -> None:
+        first = record.last_identifier + 1
+        self.sessions[record.session] = Remembered(
+            record.session,
+            record.client_id,
+            record.username,
+            record.expiry_interval,
+            record.window,
+            record.will,
+            first,
+            first,
+        )
+        self.last_session = max(self.last_session, record.session)
+
+    def _resumed(self, record: Resumed) -> None:
+        session = self.sessions.get(record.session)
+        if session is not None:
+            session.username, session.expiry_interval = record.username, record.expiry_interval
+            session.window, session.will, session.left_at = record.window, record.will, None
+
+    def _left(self, record: Left) -> None:
+        session = self.sessions.get(record.session)
+        if session is not None:
+            session.see()
+            session.expiry_interval, session.left_at = record.expiry_interval, record.at
+            if not record.has_will:
+                session.will = None
+
+    def _will_sent(self, record: WillSent) -> None:
+        session = self.sessions.get(record.session)
+        if session is not None:
+            session.will = None
+
+    def _subscribed(self, record: Subscribed) -> None:
+        session = self.sessions.get(record.session)
+        if session is not None:
+            session.subscriptions[record.filter] = Subscription.read(record.options, record.subscription_identifier)
+            if record.is_late:
+                session.late[record.filter] = None
+
+    def _unsubscribed(self, record: Unsubscribed) -> None:
+        session = self.sessions.get(record.session)
+        if session is not None:
+            session.subscriptions.pop(record.filter, None)
+            session.late.pop(record.filter, None)
+
+    def _progressed(self, record: Progressed) -> None:
+        session = self.sessions.get(record.session)
+        if session is None:
+            return
+        for identifier in record.packet_identifiers:
+            if record.packet == 0x62:
+                session.received.pop(identifier, None)
+            else:
+                session.progress(record.packet, identifier)
+
+    def _receiving(self, record: Receiving) -> None:
+        self._of(record, lambda session: session.received.update(dict.fromkeys(record.packet_identifiers)))
+
+    # ---- To life again
+
+    def restore(self, service: MqttService, now: int) -> None:
+        """Give `service`, which is empty, and its router all that is remembered. Clients that were there have left now.
+
+        What was taken and not routed is routed now; wills and sessions whose time came meanwhile end at the next tick.
+        """
+        router = service.router
+        router.order = self.last_order + LEFT_OUT if self.last_order else 0
+        for message in self.retained.values():
+            message.promised = True  # acknowledged long ago: it stays, whatever the limits are by now
+            router.retained.put(message)
+        for (epoch, traffic_class), number in self.marks.items():
+            service.marks.take(epoch, traffic_class, number)
+        router.last_taken = self.last_taken
+        service.last_number = self.last_session
+        for remembered in self.sessions.values():
+            self._restore(service, remembered, now)
+        for number, message in self.unrouted.items():
+            message.taken = number
+            message.promised = True
+            router.publish(message, now)
+
+    def _restore(self, service: MqttService, remembered: Remembered, now: int) -> None:
+        session = service.sessions[remembered.client_id] = Session(remembered.client_id, service)
+        session.number = remembered.number
+        session.username = remembered.username
+        session.expiry_interval = remembered.expiry_interval
+        session.persistent = remembered.expiry_interval > 0
+        session.recorded = session.persistent and service.engine.promises.is_recording
+        session.received = remembered.received or None
+        for filter, subscription in remembered.subscriptions.items():
+            session.subscriptions[filter] = subscription
+            service.router.subscribe(filter, session, session.form(subscription), now)
+        if remembered.late:
+            session.past = Past(session)
+            for filter in remembered.late:
+                session.past.add(filter)
+        if remembered.left_at is None:
+            remembered.see()
+        self._restore_deliveries(session, remembered)
+        if remembered.will is not None:
+            session.will = _will(remembered.will)
+            session.will_is_bare = remembered.will.is_bare
+            session.restricted = remembered.will.is_restricted
+        if remembered.left_at is None:
+            service.away(session, now)
+        else:
+            service.wait_for(session, remembered.left_at)
+
+    def _restore_deliveries(self, session: Session, remembered: Remembered) -> None:
+        """What may have been sent is in flight: it is sent again, by its packet identifier. The rest waits."""
+        boundary = max(remembered.first, remembered.sent_before)
+        session.last_identifier = identifier_of(boundary - 1)
+        for number, delivery in remembered.deliveries.items():
+            if number < boundary:
+                session.inflight[identifier_of(number)] = delivery
+        queue: deque[Delivery | int] = deque()
+        for number in range(boundary, remembered.next):
+            waiting = remembered.deliveries.get(number)
+            if waiting is not None:
+                queue.append(waiting)
+                session.queue_bytes += waiting[0].size
+            elif queue and isinstance(queue[-1], int):
+                queue[-1] += 1
+            else:
+                queue.append(1)
+        if queue:
+            session.queue = queue
+            session.measure()
+
+
+def _will(testament: Testament) -> Will:
+    properties, _ = decode_properties(testament.properties, 0, PacketType.WILL)
+    return Will(testament.topic, testament.payload, testament.qos, testament.retain, properties)
