@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import random
 import signal
 from collections.abc import Iterator
@@ -134,12 +135,14 @@ class Node:
         from broker.cleaning import Cleaner
 
         log = Log("journal")
+        gc.disable()  # nothing of what is read becomes garbage, and to look for it takes longer than to read
         recollection = journal.recollect()
         for damage in journal.damages:
             log.error(
                 "damaged, and set aside", file=damage.file, offset=damage.offset, bytes=damage.bytes, why=damage.reason
             )
         recollection.restore(self.mqtt, self.host.now())
+        gc.enable()
         if recollection.sessions or recollection.retained:
             log.info("restored", sessions=len(recollection.sessions), retained=len(recollection.retained))
 

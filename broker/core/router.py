@@ -167,9 +167,15 @@ class Router:
     def take_over(
         self, message: Message, session: int = 0, packet_identifier: int = 0, mark: tuple[str, str, int] | None = None
     ) -> None:
-        """Record a message that is to be routed when that is safe; the rest as in `Taken`."""
+        """Record a message that is to be routed when that is safe; the rest as in `Taken`.
+
+        What nobody has to find after a restart is not recorded: neither kept, nor for a persistent recipient, nor from
+        one who may send it again.
+        """
         promises = self.engine.promises
-        if promises.is_recording:
+        if not promises.is_recording:
+            return
+        if session or mark is not None or message.retain or self.routes.resolve(message.topic).persistent:
             self.last_taken += 1
             message.taken = self.last_taken
             self.unrouted[message.taken] = message

@@ -37,6 +37,10 @@ from broker.core.records import (
 )
 
 Row = list[Any]
+
+MOST_TOPICS = 10_000
+_topics: dict[bytes, bytes] = {}
+"""Topics read so far, so that a million messages on one topic do not hold it a million times."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Row]).decode
 
@@ -137,6 +141,9 @@ def _accepted(record: Accepted, shift_ms: int) -> object:
 
 def _read_accepted(row: Row, shift_ms: int) -> Accepted:
     _, is_kept, owed, order, topic, qos, retain, tails = row
+    topic = _topics.setdefault(topic, topic)
+    if len(_topics) > MOST_TOPICS:
+        _topics.clear()
     messages = [_message(topic, qos, retain, tail, shift_ms, at) for at, tail in enumerate(tails, order)]
     return Accepted(messages, is_kept, [_read_owed(each) for each in owed])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from broker.core.message import Message
@@ -45,16 +44,25 @@ if TYPE_CHECKING:
     from broker.mqtt.service import MqttService
 
 
+MOST_GONE = 1000
+"""Deliveries that have ended are let go by so many at a time."""
 LEFT_OUT = 1 << 20
 """Places in the order that a new life leaves out: more than the last one can have given to messages that are not in its
 records, so that no place is given twice."""
 
 
+class Gone:
+    """A delivery that has ended, between others that have not."""
+
+
+GONE = Gone()
+Open = Delivery | None
+"""A delivery that has not ended; None: QoS 2, its client has it, and PUBREL is still to be confirmed."""
+
+
 @dataclass(slots=True)
 class Remembered:
-    """A session that is being put together. `deliveries` has what it is owed, by number; None is a QoS 2 delivery that
-    its client has and whose PUBREL is still to be confirmed.
-    """
+    """A session that is being put together. `deliveries` has what it is owed, from number `begin` on."""
 
     number: int
     client_id: str
@@ -64,7 +72,7 @@ class Remembered:
     will: Testament | None
     first: int
     """The number of the oldest delivery that has not ended, or of the next."""
-    next: int
+    begin: int
     sent_before: int = 0
     """Deliveries below this number may have been sent."""
     left_at: int | None = None
@@ -72,30 +80,35 @@ class Remembered:
     subscriptions: dict[bytes, Subscription] = field(default_factory=dict)
     late: dict[bytes, None] = field(default_factory=dict)
     received: dict[int, None] = field(default_factory=dict)
-    deliveries: dict[int, Delivery | None] = field(default_factory=dict)
+    deliveries: list[Open | Gone] = field(default_factory=list)
 
-    def owe(self, delivery: Delivery) -> None:
-        self.deliveries[self.next] = delivery
-        self.next += 1
+    @property
+    def next(self) -> int:
+        """The number of the next delivery."""
+        return self.begin + len(self.deliveries)
 
     def see(self) -> None:
         """Its client is there: as many deliveries as its window has room for, the oldest, may have been sent."""
-        sent = list(islice(self.deliveries, self.window))
-        if sent:
-            self.sent_before = max(self.sent_before, sent[-1] + 1)
+        room = self.window
+        for number in range(self.first, self.next):
+            if not room:
+                return
+            if self.deliveries[number - self.begin] is not GONE:
+                room -= 1
+                self.sent_before = max(self.sent_before, number + 1)
 
     def progress(self, packet: int, identifier: int) -> None:
         """A delivery moved on or ended; which one follows from its packet identifier, for fewer are open at a time."""
         number = self.first + (identifier - identifier_of(self.first)) % IDENTIFIERS
-        if number not in self.deliveries:
+        if number >= self.next or self.deliveries[number - self.begin] is GONE:
             return
         self.sent_before = max(self.sent_before, number + 1)
-        if packet == 0x50:
-            self.deliveries[number] = None
-            return
-        del self.deliveries[number]
-        while self.first < self.next and self.first not in self.deliveries:
+        self.deliveries[number - self.begin] = None if packet == 0x50 else GONE
+        while self.first < self.next and self.deliveries[self.first - self.begin] is GONE:
             self.first += 1
+        if self.first - self.begin > MOST_GONE:
+            del self.deliveries[: self.first - self.begin]
+            self.begin = self.first
 
 
 class Recollection:
@@ -153,8 +166,7 @@ class Recollection:
         for number, qos, retain, identifiers in owed:
             session = self.sessions.get(number)
             if session is not None:
-                for message in messages:
-                    session.owe((message, qos, retain, identifiers))
+                session.deliveries += [(message, qos, retain, identifiers) for message in messages]
         if is_kept:
             message = messages[-1]
             if message.payload:
@@ -305,19 +317,21 @@ class Recollection:
         """What may have been sent is in flight: it is sent again, by its packet identifier. The rest waits."""
         boundary = max(remembered.first, remembered.sent_before)
         session.last_identifier = identifier_of(boundary - 1)
-        for number, delivery in remembered.deliveries.items():
-            if number < boundary:
-                session.inflight[identifier_of(number)] = delivery
         queue: deque[Delivery | int] = deque()
-        for number in range(boundary, remembered.next):
-            waiting = remembered.deliveries.get(number)
-            if waiting is not None:
-                queue.append(waiting)
-                session.queue_bytes += waiting[0].size
-            elif queue and isinstance(queue[-1], int):
-                queue[-1] += 1
+        for number, delivery in enumerate(remembered.deliveries, remembered.begin):
+            if isinstance(delivery, Gone):
+                if number < boundary:
+                    continue
+                if queue and isinstance(queue[-1], int):
+                    queue[-1] += 1
+                else:
+                    queue.append(1)
+            elif number < boundary or delivery is None:
+                session.inflight[identifier_of(number)] = delivery
             else:
-                queue.append(1)
+                queue.append(delivery)
+                session.queue_bytes += delivery[0].size
+        remembered.deliveries.clear()
         if queue:
             session.queue = queue
             session.measure()
