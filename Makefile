@@ -10,11 +10,11 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := oriole broker edge_node firmware_sim
 ARGS ?=
 
-.PHONY: help demo scenarios test check format docs bench clean
+.PHONY: help demo scenarios test check format docs faults faults-selftest bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.installed ## A broker, two edges and 120 devices for a minute (DEMO_SECONDS=15 for less)
 	@$(BIN)/oriole demo $(ARGS)
@@ -41,6 +41,12 @@ docs: $(VENV)/.installed ## Write the pages that are made from the code's own ty
 	@$(BIN)/python -m firmware_sim.energy.reference > docs/energy.md
 	@$(BIN)/oriole fleet schema > docs/scenario.schema.json
 	@$(BIN)/python reference/vectors_header.py > docs/serial-vectors.h
+
+faults: $(VENV)/.installed-dev ## Kill, cut off and fill up a broker, and see that it loses nothing (SCHEDULES=50 SEED=1)
+	@PYTHONPATH=tests $(BIN)/python -m faults --seed $(or $(SEED),1) --schedules $(or $(SCHEDULES),50) $(ARGS)
+
+faults-selftest: $(VENV)/.installed-dev ## See that brokers which do lose something are caught by that
+	@PYTHONPATH=tests $(BIN)/python -m faults --selftest $(ARGS)
 
 bench: $(VENV)/.installed ## Measure this broker, and others where installed (ARGS="--quick")
 	@$(BIN)/oriole bench $(ARGS)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LOOK_S: Final = 5.0
 PAUSE_S: Final = 0.002
 """Between two portions: others are served meanwhile."""
+BEHIND_S: Final = 0.1
+"""Where the disk is behind: what clients wait for comes first."""
 PORTION: Final = 200
 """Records written at once, or one whole session: a fraction of a millisecond of everybody's time."""
 LEAST_BYTES: Final = 32 << 20
@@ -37,6 +39,7 @@ class Cleaner:
     """Looks after the journal of one node, until `close`."""
 
     __slots__ = (
+        "_failures",
         "_host",
         "_journal",
         "_live_bytes",
@@ -53,6 +56,7 @@ class Cleaner:
         self._journal = journal
         self._service = service
         self._live_bytes = 0
+        self._failures = 0
         self._work: Iterator[list[Record]] = iter(())
         self.is_cleaning = False
         self.least_bytes = LEAST_BYTES
@@ -65,10 +69,14 @@ class Cleaner:
         self._timer.cancel()
 
     def _look(self) -> None:
-        history = self._journal.history
+        try:
+            history = self._journal.history
+        except OSError:
+            history = None  # the disk has worse trouble
         if history is not None and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes):
             self.is_cleaning = True
             self._work = pieces(self._service, PORTION, self._host.now)
+            self._failures = self._journal.failures
             self._clean(history.upto, self._journal.written_bytes)
         else:
             self._timer = self._host.loop.call_later(LOOK_S, self._look)
@@ -76,10 +84,13 @@ class Cleaner:
     def _clean(self, upto: int, written_bytes: int) -> None:
         """Write the next portion; after the last, wait until it is safe."""
         promises = self._host.engine.promises
+        again = partial(self._clean, upto, written_bytes)
+        if self._journal.is_behind:
+            self._timer = self._host.loop.call_later(BEHIND_S, again)
+            return
         portion = next(self._work, None)
         if portion is not None:
             promises.records += portion
-            again = partial(self._clean, upto, written_bytes)
             self._timer = self._host.loop.call_later(PAUSE_S, again)
         else:
             self._live_bytes = self._journal.written_bytes - written_bytes
@@ -87,7 +98,10 @@ class Cleaner:
         self._host.wake()
 
     def finish(self, upto: int) -> None:
-        """All that lives is safe behind segment `upto`."""
+        """All that lives is safe behind segment `upto`, unless some of it was refused or lost."""
+        if self._journal.failures != self._failures:
+            self.give_up()
+            return
         task = self._host.loop.run_in_executor(None, self._journal.forget, upto)
         task.add_done_callback(self._finished)
 

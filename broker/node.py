@@ -155,7 +155,12 @@ class Node:
                 log.info("the disk takes messages again")
             self.router.is_refusing = bool(reason)
 
-        journal.attach(self.host.committed, trouble, lambda: node_records(self.mqtt, self.host.now()))
+        def write_anew() -> int:
+            position = self.engine.promises.write_anew([*node_records(self.mqtt, self.host.now())])
+            self.host.wake()
+            return position
+
+        journal.attach(self.host.committed, trouble, write_anew)
         self.cleaner = Cleaner(self.host, journal, self.mqtt)
         self.host.turn()  # writes down what came of it: messages routed, clients that are not here any more
 

@@ -47,13 +47,14 @@ class Promise(Protocol):
 class Promises:
     """Records and promises of the current turn, and the promises of earlier turns that still wait."""
 
-    __slots__ = ("_journal", "_position", "_waiting", "is_recording", "made", "records")
+    __slots__ = ("_is_void", "_journal", "_position", "_waiting", "is_recording", "made", "records")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.is_recording = journal.keeps
         """Whether records are wanted."""
         self._position = 0
+        self._is_void = False  # the last batch is lost, and with it what a promise without a batch of its own rests on
         self._waiting: deque[tuple[int, list[Promise]]] = deque()
         self.records: list[Record] = []
         """This turn's records: append to it."""
@@ -78,10 +79,13 @@ class Promises:
                 records, self.records = self.records, []
                 try:
                     self._position = self._journal.append(records)
+                    self._is_void = False
                 except JournalError:
-                    for promise in made:
-                        promise.broken(now)
-                    continue
+                    self._is_void = True
+            if self._is_void:
+                for promise in made:
+                    promise.broken(now)
+                continue
             if self._waiting or self._position > self._journal.committed:
                 if made:
                     self._waiting.append((self._position, made))
@@ -96,10 +100,19 @@ class Promises:
 
     def failed(self, now: int) -> None:
         """What was appended and is not committed never will be: a later batch rests on the one that was lost."""
+        self._is_void = True
+        self._position = self._journal.committed  # positions above will be given again
         waiting, self._waiting = self._waiting, deque()
         for _, promises in waiting:
             for promise in promises:
                 promise.broken(now)
+
+    def write_anew(self, snapshot: Sequence[Record]) -> int:
+        """Record the whole node, and with it whatever this turn recorded so far; its position. Raises JournalError."""
+        self.records.clear()
+        self._position = self._journal.append(snapshot)
+        self._is_void = False
+        return self._position
 
 
 def _keep(promises: Sequence[Promise], now: int) -> None:

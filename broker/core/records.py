@@ -191,6 +191,13 @@ class Receiving:
 
 
 @dataclass(slots=True, frozen=True)
+class Placed:
+    """The node's order of messages has come as far as this. In snapshots."""
+
+    order: int
+
+
+@dataclass(slots=True, frozen=True)
 class Marked:
     """Another node's messages were taken up to this number. In snapshots."""
 
@@ -224,6 +231,7 @@ Record = (
     | Unsubscribed
     | Progressed
     | Receiving
+    | Placed
     | Marked
     | Unkept
     | Reset

@@ -22,6 +22,7 @@ from broker.core.records import (
     Opened,
     Owed,
     Owes,
+    Placed,
     Progressed,
     Receiving,
     Record,
@@ -240,6 +241,7 @@ _WRITERS: dict[type, Callable[[Any, int], object]] = {
     Marked: lambda record, _: (15, record.mark),
     Unkept: lambda record, _: (16, record.topic),
     Reset: lambda record, _: (17,),
+    Placed: lambda record, _: (18, record.order),
 }  # fmt: skip
 
 _READERS: dict[int, Callable[[Row, int], Record]] = {
@@ -260,4 +262,5 @@ _READERS: dict[int, Callable[[Row, int], Record]] = {
     15: lambda row, _: Marked(tuple(row[1])),
     16: lambda row, _: Unkept(*row[1:]),
     17: lambda row, _: Reset(),
+    18: lambda row, _: Placed(*row[1:]),
 }

@@ -39,10 +39,8 @@ SEGMENT_BYTES: Final = 64 << 20
 PROBE_S: Final = 1.0
 CLOSE_S: Final = 10.0
 
-MAX_WAITING_BYTES: Final = 16 << 20
-"""Batches that are not yet on the disk are in memory twice, as bytes and as what waits for them; a card that writes
-10 MB/s needs less than two seconds for so much, which is as long as a publisher should wait for its acknowledgement.
-"""
+HURRY_BYTES: Final = 8 << 20
+"""With so much waiting a commit begins before its time: a card that writes 10 MB/s needs a second for it."""
 
 
 class DiskJournal:
@@ -58,6 +56,7 @@ class DiskJournal:
         segment_bytes: how large a file grows before the next one is begun; so much room is taken in advance.
         min_interval_s: between the beginnings of two commits. What comes after a pause is committed at once.
         max_waiting_bytes: `append` refuses when so much waits for the disk.
+        hurry_bytes: a commit begins before its time when so much waits.
 
     Attributes:
         committed: the highest position known to be safe.
@@ -73,6 +72,8 @@ class DiskJournal:
         "_failure",
         "_file",
         "_folder",
+        "_has_committed",
+        "_hurry_bytes",
         "_is_closing",
         "_is_resumed",
         "_mark",
@@ -106,7 +107,8 @@ class DiskJournal:
         epoch: bytes,
         segment_bytes: int = SEGMENT_BYTES,
         min_interval_s: float = 0,
-        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        max_waiting_bytes: int = 1 << 62,
+        hurry_bytes: int = HURRY_BYTES,
     ) -> None:
         self._folder = folder
         self._on_commit = on_commit
@@ -117,6 +119,8 @@ class DiskJournal:
         self._segment_bytes = segment_bytes
         self._min_interval_s = min_interval_s
         self._max_waiting_bytes = max_waiting_bytes
+        self._hurry_bytes = hurry_bytes
+        self._has_committed = True
         self._ready = Condition()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -157,8 +161,7 @@ class DiskJournal:
             self._waiting.append(blob)
             self._waiting_bytes = after = before + len(blob)
             self._position += 1
-            half = self._max_waiting_bytes // 2
-            if len(self._waiting) == 1 or before < half <= after:
+            if len(self._waiting) == 1 or before < self._hurry_bytes <= after:
                 self._ready.notify()
             return self._position
 
@@ -195,7 +198,10 @@ class DiskJournal:
             position, end, is_torn = last_batch(self._folder, "segment", number)
             if number == segments[-1]:
                 self.ended_torn = is_torn
-                os.truncate(self._folder / name("segment", number), end)
+                path = self._folder / name("segment", number)
+                os.truncate(path, end)
+                with path.open("rb") as file:  # what was read may have been in the system's memory alone
+                    os.fsync(file.fileno())
             if position:
                 return max(last, position)
         return last
@@ -208,7 +214,7 @@ class DiskJournal:
             next_at = monotonic() + self._min_interval_s
             try:
                 self._commit(batches)
-            except OSError as error:
+            except Exception as error:  # also too little memory: nothing may end the thread in silence
                 self._fail(error)
                 self._recover()
         self._end_file()
@@ -217,9 +223,8 @@ class DiskJournal:
         """All that waits, once there is something and `at` has come; nothing at the end."""
         with self._ready:
             self._ready.wait_for(lambda: self._waiting or self._is_closing)
-            half = self._max_waiting_bytes // 2
             if (pause_s := at - monotonic()) > 0:
-                self._ready.wait_for(lambda: self._is_closing or self._waiting_bytes >= half, pause_s)
+                self._ready.wait_for(lambda: self._is_closing or self._waiting_bytes >= self._hurry_bytes, pause_s)
             batches, self._waiting = self._waiting, []
             return batches
 
@@ -246,6 +251,7 @@ class DiskJournal:
         write(self._file, content, self._end)
         os.fdatasync(self._file)
         self._end += len(content)
+        self._has_committed = True
         with self._ready:
             self.committed = position
             self._waiting_bytes -= len(content) - HEAD.size * (len(pieces) // 2)
@@ -276,9 +282,9 @@ class DiskJournal:
             os.close(self._file)
             self._file = -1
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         with self._ready:
-            self._failure = f"{self._folder}: {error.strerror}"
+            self._failure = f"{self._folder}: {_words(error)}"
             self._waiting.clear()
             self._waiting_bytes = 0
             self._position = self.committed
@@ -290,6 +296,9 @@ class DiskJournal:
         """Until a new file could be made; not when the end comes first."""
         with self._ready:
             self._ready.wait_for(lambda: self._is_resumed or self._is_closing)
+            if not self._has_committed:  # the room for a new file was not enough for what had to go into it
+                self._ready.wait_for(lambda: self._is_closing, PROBE_S)
+        self._has_committed = False
         while not self._is_closing:
             try:
                 self._begin()
@@ -302,3 +311,8 @@ class DiskJournal:
                 self._failure = ""
             self._on_recovery()
             return
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, for a person."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

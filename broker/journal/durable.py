@@ -8,7 +8,7 @@ so it then writes the whole node anew, and goes on from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +60,14 @@ class DurableJournal:
         damages: what could not be read at the start.
         epoch: names the order of messages in this journal, which goes on from life to life.
         written_bytes: how much was appended in this life.
+        failures: how often batches were refused or lost.
 
     Raises OSError and `files.OtherFormatError`.
     """
 
     __slots__ = (
-        "_anew_at", "_call", "_disk", "_folder", "_is_told", "_is_void", "_on_safe", "_on_trouble", "_shift_ms",
-        "_snapshot", "committed", "damages", "durability", "epoch", "keeps", "written_bytes",
+        "_anew_at", "_appended", "_call", "_disk", "_folder", "_is_told", "_is_void", "_on_safe", "_on_trouble",
+        "_shift_ms", "_write_anew", "committed", "damages", "durability", "epoch", "failures", "keeps", "written_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +90,7 @@ class DurableJournal:
         self._anew_at = 0  # the position at which the whole node is written down again after trouble; 0: no trouble
         self._on_safe: Callable[[int], None] = lambda _: None
         self._on_trouble: Callable[[str], None] = lambda _: None
-        self._snapshot: Callable[[], Iterable[Record]] = tuple
+        self._write_anew: Callable[[], int] = int
         self._shift_ms = boottime_ms() - time.monotonic_ns() // 1_000_000
         self.epoch = _epoch_of(folder) or epoch
         self._disk = DiskJournal(
@@ -101,9 +102,10 @@ class DurableJournal:
             epoch=self.epoch,
             min_interval_s=RELAXED_S if durability == "relaxed" else 0.0,
             segment_bytes=SEGMENT_BYTES,
-            max_waiting_bytes=4 * MOST_UNSAFE_BYTES,  # who publishes is slowed long before: see `is_behind`
+            hurry_bytes=MOST_UNSAFE_BYTES // 2,
         )
-        self.committed = self._disk.committed
+        self.committed = self._appended = self._disk.committed
+        self.failures = 0
 
     # ---- At the start
 
@@ -112,13 +114,21 @@ class DurableJournal:
         recollection = Recollection()
         now_wall_ms = time.time_ns() // 1_000_000
         here = new_header(0, 0, bytes(16), bytes(16))
+        holes = 0
         reading = Reading(self._folder, before=self._disk.first_segment)
         for frame in reading:
+            if len(reading.damages) > holes:
+                holes = len(reading.damages)
+                recollection.miss()
+            shift_ms = self._shift_of(frame, reading.header, here.boot, now_wall_ms)
             try:
-                for record in decode(frame.blob, self._shift_of(frame, reading.header, here.boot, now_wall_ms)):
-                    recollection.take(record)
+                records = [*decode(frame.blob, shift_ms)]
             except DamagedRecordError as error:
                 self.damages.append(Damage(f"position {frame.position}", 0, len(frame.blob), str(error)))
+                recollection.miss()
+                continue
+            for record in records:
+                recollection.take(record)
         self.damages += reading.damages
         return recollection
 
@@ -132,16 +142,12 @@ class DurableJournal:
         return frame.boottime_ms + ago_ms - time.monotonic_ns() // 1_000_000
 
     def attach(
-        self,
-        on_safe: Callable[[int], None],
-        on_trouble: Callable[[str], None],
-        snapshot: Callable[[], Iterable[Record]],
+        self, on_safe: Callable[[int], None], on_trouble: Callable[[str], None], write_anew: Callable[[], int]
     ) -> None:
-        """Whom to tell what is committed, and what is wrong (empty: no more); and how to write down the whole node.
-
-        After trouble nothing that was not committed ever will be.
+        """Whom to tell what is committed, and what is wrong (empty: no more); who appends the whole node, and returns
+        the position. After trouble nothing that was not committed ever will be.
         """
-        self._on_safe, self._on_trouble, self._snapshot = on_safe, on_trouble, snapshot
+        self._on_safe, self._on_trouble, self._write_anew = on_safe, on_trouble, write_anew
 
     # ---- From the engine
 
@@ -162,13 +168,14 @@ class DurableJournal:
         blob = encode(batch, self._shift_ms)
         self.written_bytes += len(blob)
         try:
-            position = self._disk.append(blob)
+            self._appended = self._disk.append(blob)
         except JournalError:
             self._is_void = True  # the engine goes on, and this batch is nowhere
+            self.failures += 1
             raise
-        if self.durability == "relaxed":
-            self.committed = position
-        return position
+        if self.durability == "relaxed" and not self.is_behind:
+            self.committed = self._appended
+        return self._appended
 
     @property
     def history(self) -> History | None:
@@ -204,29 +211,28 @@ class DurableJournal:
 
     def _tell(self) -> None:
         self._is_told = False
-        committed = self._disk.committed
-        if self.durability == "strict":
-            self.committed = committed
-            self._on_safe(committed)
-        if self._is_void and not self._disk.failure:  # it was too far behind, and is not any more
-            self._recovered()
-        if 0 < self._anew_at <= committed:
+        safe = self._disk.committed
+        is_ahead = self.durability == "relaxed" and not self._is_void and not self.is_behind
+        self.committed = self._appended if is_ahead else safe
+        self._on_safe(self.committed)
+        if 0 < self._anew_at <= safe:
             self._anew_at = 0
             self._on_trouble("")
 
     def _failed(self, reason: str) -> None:
-        self._tell()  # what was safe before
         self._is_void = True
         self._anew_at = 0
-        self.committed = self._disk.committed
+        self.failures += 1
+        self._tell()  # what was safe before
+        self._appended = self.committed
         self._on_trouble(reason)
         self._disk.resume()
 
     def _recovered(self) -> None:
-        """The disk takes batches again: write down the whole node, as one batch, before anything else."""
+        """The disk takes batches again: the whole node, as one batch, before anything else."""
+        self._is_void = False
         with suppress(JournalError):  # failed again meanwhile, and will recover again
-            self._anew_at = self._disk.append(encode([*self._snapshot()], self._shift_ms))
-            self._is_void = False
+            self._anew_at = self._write_anew()
 
 
 def _epoch_of(folder: Path) -> bytes | None:

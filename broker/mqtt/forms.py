@@ -178,13 +178,13 @@ class MqttForm:
         self._owe((message,), qos, retain, sinks, now)
 
     def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Session], now: int) -> None:
-        """The same for messages on one topic that came together, none of them retained."""
+        """The same for messages on one topic that came together from one publisher, none of them retained."""
         qos = min(messages[0].qos, self.qos)
-        if qos and not self.no_local:
-            self._owe(messages, qos, False, sinks, now)
-            return
-        for message in messages:
-            self.deliver(message, sinks, now)
+        if not qos:
+            for message in messages:
+                self.deliver(message, sinks, now)
+        elif recipients := self.recipients(messages[0], sinks):
+            self._owe(messages, qos, False, recipients, now)
 
     def _owe(self, messages: Sequence[Message], qos: int, retain: bool, sinks: Sequence[Session], now: int) -> None:
         """Owe QoS 1 or 2 messages to sessions: sent as far as each one's window goes, queued beyond it."""
@@ -192,12 +192,15 @@ class MqttForm:
         deliveries = [(message, qos, retain, identifiers) for message in messages]
         packets: list[tuple[bytes, bytes]] = []
         for session in sinks:
+            if session.full and session.overflows(messages):
+                for message in messages:
+                    session.settlement.drop(message, session, Reason.QUEUE_FULL, now)
+                continue
             inflight = session.inflight
             waits = session.recorded and session.record_owed(messages, qos, retain, identifiers)
             room = 0 if waits or session.queue else session.window - len(inflight)
             if room < len(deliveries):
-                for delivery in deliveries[max(room, 0) :]:
-                    session.enqueue(delivery, now)
+                session.enqueue(deliveries[max(room, 0) :])
                 if waits:
                     session.depart_when_safe()
                 if room <= 0:

@@ -22,6 +22,7 @@ from broker.core.records import (
     Opened,
     Owed,
     Owes,
+    Placed,
     Progressed,
     Receiving,
     Record,
@@ -54,6 +55,8 @@ records, so that no place is given twice."""
 class Gone:
     """A delivery that has ended, between others that have not."""
 
+    __slots__ = ()
+
 
 GONE = Gone()
 Open = Delivery | None
@@ -81,6 +84,8 @@ class Remembered:
     late: dict[bytes, None] = field(default_factory=dict)
     received: dict[int, None] = field(default_factory=dict)
     deliveries: list[Open | Gone] = field(default_factory=list)
+    is_shifted: bool = False
+    """Some of what it was owed is not known: which delivery has a packet identifier cannot be told any more."""
 
     @property
     def next(self) -> int:
@@ -100,7 +105,7 @@ class Remembered:
     def progress(self, packet: int, identifier: int) -> None:
         """A delivery moved on or ended; which one follows from its packet identifier, for fewer are open at a time."""
         number = self.first + (identifier - identifier_of(self.first)) % IDENTIFIERS
-        if number >= self.next or self.deliveries[number - self.begin] is GONE:
+        if self.is_shifted or number >= self.next or self.deliveries[number - self.begin] is GONE:
             return
         self.sent_before = max(self.sent_before, number + 1)
         self.deliveries[number - self.begin] = None if packet == 0x50 else GONE
@@ -146,6 +151,7 @@ class Recollection:
             Receiving: self._receiving,
             Marked: lambda record: self._mark(record.mark),
             Unkept: lambda record: self.retained.pop(record.topic, None),
+            Placed: self._placed,
             Reset: lambda _: self._forget(),
         }
 
@@ -158,6 +164,13 @@ class Recollection:
     def take(self, record: Record) -> None:
         """The next record."""
         self._takers[type(record)](record)
+
+    def miss(self) -> None:
+        """Records are missing here. What clients confirm from now on may be of other deliveries than it seems: those
+        stay, and come again rather than not at all, until their sessions begin anew.
+        """
+        for session in self.sessions.values():
+            session.is_shifted = True
 
     # ---- Messages
 
@@ -173,6 +186,9 @@ class Recollection:
                 self.retained[message.topic] = message
             else:
                 self.retained.pop(message.topic, None)
+
+    def _placed(self, record: Placed) -> None:
+        self.last_order = max(self.last_order, record.order)
 
     def _take_over(self, record: Taken) -> None:
         self.unrouted[record.number] = record.message
@@ -271,7 +287,7 @@ class Recollection:
         What was taken and not routed is routed now; wills and sessions whose time came meanwhile end at the next tick.
         """
         router = service.router
-        router.order = self.last_order + LEFT_OUT if self.last_order else 0
+        router.order = self.last_order + LEFT_OUT
         for message in self.retained.values():
             message.promised = True  # acknowledged long ago: it stays, whatever the limits are by now
             router.retained.put(message)
@@ -279,14 +295,18 @@ class Recollection:
             service.marks.take(epoch, traffic_class, number)
         router.last_taken = self.last_taken
         service.last_number = self.last_session
-        for remembered in self.sessions.values():
-            self._restore(service, remembered, now)
+        sessions = [(self._restore(service, remembered, now), remembered) for remembered in self.sessions.values()]
         for number, message in self.unrouted.items():
             message.taken = number
             message.promised = True
             router.publish(message, now)
+        for session, remembered in sessions:  # now that all are there: a will is for some of them
+            if remembered.left_at is None:
+                service.away(session, now)
+            else:
+                service.wait_for(session, remembered.left_at)
 
-    def _restore(self, service: MqttService, remembered: Remembered, now: int) -> None:
+    def _restore(self, service: MqttService, remembered: Remembered, now: int) -> Session:
         session = service.sessions[remembered.client_id] = Session(remembered.client_id, service)
         session.number = remembered.number
         session.username = remembered.username
@@ -308,25 +328,17 @@ class Recollection:
             session.will = _will(remembered.will)
             session.will_is_bare = remembered.will.is_bare
             session.restricted = remembered.will.is_restricted
-        if remembered.left_at is None:
-            service.away(session, now)
-        else:
-            service.wait_for(session, remembered.left_at)
+        return session
 
     def _restore_deliveries(self, session: Session, remembered: Remembered) -> None:
         """What may have been sent is in flight: it is sent again, by its packet identifier. The rest waits."""
         boundary = max(remembered.first, remembered.sent_before)
         session.last_identifier = identifier_of(boundary - 1)
-        queue: deque[Delivery | int] = deque()
+        queue: deque[Delivery] = deque()
         for number, delivery in enumerate(remembered.deliveries, remembered.begin):
             if isinstance(delivery, Gone):
-                if number < boundary:
-                    continue
-                if queue and isinstance(queue[-1], int):
-                    queue[-1] += 1
-                else:
-                    queue.append(1)
-            elif number < boundary or delivery is None:
+                continue
+            if delivery is None or number < boundary:
                 session.inflight[identifier_of(number)] = delivery
             else:
                 queue.append(delivery)

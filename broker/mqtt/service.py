@@ -18,7 +18,7 @@ from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
 from broker.mqtt.forms import encoding_of, read_header
 from broker.mqtt.nodes import NodeForm
-from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
+from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Return, Session, nowhere
 from broker.mqtt.snapshots import session_records, testament
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting, Marks, StampError
 from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, Will, encode
@@ -174,7 +174,10 @@ class MqttService:
             self._record_arrival(session)
         if session_present:
             self._renew_forms(session, now)
-            session.repeat(now)
+            if session.recorded and (session.inflight or session.safe is not None):
+                self.engine.promises.made.append(Return(session, connection))
+            else:
+                session.repeat(now)
 
     def _settle_in(
         self, session: Session, connection: Connection, connect: Connect, verdict: Verdict, answer: Properties

@@ -19,7 +19,7 @@ from broker.core.settlement import Reason
 from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.link.uplink import Greeting
-from oriole.wire.mqtt import V311
+from oriole.wire.mqtt import V311, ProtocolError, ReasonCode
 from oriole.wire.mqtt.decode import MAX_FILTERS
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class Session:
         inflight: packet identifier to delivery; None once PUBREC has come and PUBREL was owed.
         last_identifier: that of the last delivery that did not have to wait, or waits no more. Each delivery takes the
             next one, whatever becomes of it, so that it follows from the journal which packet was which message.
-        queue: deliveries that wait for the window, with `queue_bytes` of messages; None until first used. A number
-            stands for so many that were lost for lack of room.
+        queue: deliveries that wait for the window, with `queue_bytes` of messages; None until first used.
         popped: how many entries have left the queue so far.
         safe: how many may have left it by now, because their record is safe; None: all that are in it.
         number, recorded: what the journal calls it, 0 for nothing; whether it has what the session is owed, too.
@@ -129,7 +128,7 @@ class Session:
         self.last_identifier = 0
         self.inflight: dict[int, Delivery | None] = {}
         self.resend: deque[int] | None = None
-        self.queue: deque[Delivery | int] | None = None
+        self.queue: deque[Delivery] | None = None
         self.queue_bytes = 0
         self.popped = 0
         self.safe: int | None = None
@@ -215,25 +214,25 @@ class Session:
             self.safe = None if self.popped + len(self.queue or ()) <= upto else max(self.safe, upto)
             self.pump(now)
 
-    def enqueue(self, delivery: Delivery, now: int) -> None:
-        """Let a QoS 1 or 2 delivery wait. Once the limits are reached the session is full and publishers are told.
+    def enqueue(self, deliveries: Sequence[Delivery]) -> None:
+        """Let QoS 1 or 2 deliveries wait. Once the limits are reached the session is full and publishers are told."""
+        if self.queue is None:
+            self.queue = deque()
+        self.queue += deliveries
+        self.queue_bytes += sum(message.size for message, *_ in deliveries)
+        self.measure()
+
+    def overflows(self, messages: Sequence[Message]) -> bool:
+        """Whether there is no room for these in a full session.
 
         What was promised before (a QoS 2 message, one from another node, routed after their commit) still comes then,
         as much as `Backlog` lets in. What the centre sends an edge has as much room again; beyond that it is lost,
         counted and named.
         """
-        if self.queue is None:
-            self.queue = deque()
-        elif self.full and not delivery[0].promised and self._overflows():
-            self.settlement.drop(delivery[0], self, Reason.QUEUE_FULL, now)
-            if isinstance(self.queue[-1], int):
-                self.queue[-1] += 1
-            else:
-                self.queue.append(1)
-            return
-        self.queue.append(delivery)
-        self.queue_bytes += delivery[0].size
-        self.measure()
+        if messages[0].promised:
+            return False
+        limits = self.limits
+        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
 
     def measure(self) -> None:
         """See whether there is still room in the queue."""
@@ -248,10 +247,6 @@ class Session:
         self.queue.extendleft(reversed(deliveries))
         self.queue_bytes += sum(message.size for message, *_ in deliveries)
 
-    def _overflows(self) -> bool:
-        limits = self.limits
-        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
-
     def pump(self, now: int) -> None:
         """Send what the window has room for: repeats first, then the queue."""
         resend = self.resend
@@ -260,14 +255,10 @@ class Session:
         queue = self.queue
         while queue and len(self.inflight) < self.window and (self.safe is None or self.popped < self.safe):
             identifier = self.last_identifier % IDENTIFIERS + 1
-            delivery = queue[0]
-            if identifier in self.inflight and not isinstance(delivery, int):
+            if identifier in self.inflight:
                 break  # so long ago that all others have been used since: its client has to answer first
-            queue.popleft()
+            delivery = queue.popleft()
             self.popped += 1
-            if isinstance(delivery, int):
-                self._skip(delivery)
-                continue
             self.last_identifier = identifier
             message = delivery[0]
             self.queue_bytes -= message.size
@@ -282,13 +273,6 @@ class Session:
             limits = self.limits
             if len(queue) <= limits.max_queue_messages // 2 and self.queue_bytes <= limits.max_queue_bytes // 2:
                 self.router.set_full(self, False)
-
-    def _skip(self, count: int) -> None:
-        """Pass over the packet identifiers of deliveries that were lost for lack of room."""
-        for _ in range(count):
-            self.last_identifier = self.last_identifier % IDENTIFIERS + 1
-            if self.recorded:
-                self.record_progress(ENDED_OTHERWISE, self.last_identifier)
 
     def received_identifiers(self) -> dict[int, None]:
         """The packet identifiers of QoS 2 messages received and not yet released; to be changed in place."""
@@ -377,8 +361,7 @@ class Session:
             if delivery is not None:
                 yield delivery[0], True
         for waiting in self.queue or ():
-            if not isinstance(waiting, int):
-                yield waiting[0], False
+            yield waiting[0], False
 
     def discard(self, now: int) -> None:
         """The session ends: its subscriptions go, what it was owed is settled."""
@@ -410,8 +393,38 @@ class Departure:
         self._session.departs(self._upto, now)
 
     def broken(self, now: int) -> None:
-        """It has not, and will be given all anew: the message itself is safe, or nobody was told that it is taken."""
-        self._session.departs(self._upto, now)
+        """It has not: they go when the client has come back, and that is safe."""
+        if self._session.connection is not None:
+            self._session.connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
+
+
+class Return:
+    """Lets a session go on that had deliveries in flight, once it is safe what its client has confirmed of them.
+
+    A PUBREL ends an exchange on the other side. Were it sent, and the PUBREC before it lost, the message would be sent
+    again after a restart, and the client take it for another one.
+    """
+
+    __slots__ = ("_connection", "_session", "_upto", "_window")
+
+    def __init__(self, session: Session, connection: Connection) -> None:
+        self._session = session
+        self._connection = connection
+        self._upto = session.popped + len(session.queue or ())
+        self._window, session.window = session.window, 0
+
+    def kept(self, now: int) -> None:
+        """The journal has it."""
+        session = self._session
+        if session.connection is self._connection:
+            session.window = self._window
+            session.repeat(now)
+            session.departs(self._upto, now)
+
+    def broken(self, now: int) -> None:
+        """It has not: the client may try again."""
+        if self._session.connection is self._connection:
+            self._connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
 
 
 def nowhere(engine: Engine) -> Nowhere:

@@ -16,6 +16,7 @@ from broker.core.records import (
     Marked,
     Opened,
     Owes,
+    Placed,
     Progressed,
     Receiving,
     Record,
@@ -96,14 +97,7 @@ def _deliveries(session: Session) -> Iterator[Record]:
     if ended:
         yield Progressed(number, ENDED_OTHERWISE, ended)
     for waiting in session.queue or ():
-        if not isinstance(waiting, int):
-            identifier = identifier % IDENTIFIERS + 1
-            yield _owes(number, waiting)
-            continue
-        for _ in range(waiting):
-            identifier = identifier % IDENTIFIERS + 1
-            yield Owes(NOTHING, (number, 1, False, ()))
-            yield Progressed(number, ENDED_OTHERWISE, [identifier])
+        yield _owes(number, waiting)
 
 
 def _owes(number: int, delivery: Delivery) -> Owes:
@@ -123,7 +117,8 @@ def pieces(service: MqttService, size: int, clock: Callable[[], int]) -> Iterato
     taken and is not routed yet, what it keeps, and every session. It may change between two portions.
     """
     router = service.router
-    portion: list[Record] = [Taken(message.taken, message) for message in router.unrouted.values()]
+    portion: list[Record] = [Placed(router.order)]
+    portion += [Taken(message.taken, message) for message in router.unrouted.values()]
     portion += [Marked(mark) for mark in service.marks.highest()]
     yield portion
     topics = [message.topic for message in router.retained if not message.topic.startswith(b"$")]

@@ -123,7 +123,7 @@ def test_commits_keep_their_distance(tmp_path: Path) -> None:
 
 def test_the_first_the_last_and_many_bytes_do_not_wait_for_the_distance(tmp_path: Path) -> None:
     began = monotonic()
-    with tried(tmp_path, min_interval_s=1000, max_waiting_bytes=100) as life:
+    with tried(tmp_path, min_interval_s=1000, hurry_bytes=50) as life:
         life.write(b"1")
         life.journal.append(b"2" * 49)
         while not life.journal._ready._waiters:  # until the thread waits, too

@@ -246,3 +246,31 @@ def test_a_restricted_client_waits_for_both() -> None:
     assert client.take() == []
     bench.commit()
     assert client.take() == [PubAck(1), PubAck(2)]
+
+
+def test_who_comes_back_is_not_told_to_release_what_is_not_safe_to_be_released() -> None:
+    bench, reader, publisher = late_bench()
+    publisher.send(publish(1, 2, 1))
+    bench.commit()
+    bench.commit()
+    (delivery,) = reader.take()
+    assert isinstance(delivery, Publish)
+    reader.send(PubRec(delivery.packet_identifier))
+    reader.lose()
+    back = bench.member("r", clean_start=False, **KEPT)
+    assert back.take() == [], "the PUBREC may yet be lost"
+    bench.commit()
+    assert back.take() == [PubRel(delivery.packet_identifier)]
+
+
+def test_what_was_not_safe_to_be_sent_waits_until_its_record_is() -> None:
+    bench, reader, publisher = late_bench()
+    publisher.send(publish(1, 2, 1))
+    bench.commit()  # it is routed, and that is not safe yet
+    bench.fail()
+    assert [packet for packet in reader.take() if isinstance(packet, Publish)] == []
+    assert reader.closed
+    back = bench.member("r", clean_start=False, **KEPT)
+    assert back.take() == []
+    bench.commit()
+    assert [type(packet) for packet in back.take()] == [Publish]

@@ -56,9 +56,7 @@ def outline(session: Session, now: int) -> dict[str, object]:
             for identifier, delivery in session.inflight.items()
         },
         "next": session.last_identifier % 0xFFFF + 1,
-        "queue": [
-            entry if isinstance(entry, int) else (facts(entry[0], now), *entry[1:]) for entry in session.queue or ()
-        ],
+        "queue": [(facts(message, now), *granted) for message, *granted in session.queue or ()],
         "bytes": session.queue_bytes,
         "received": list(session.received or ()),
         "past": sorted({*session.past.unfinished} & {*session.subscriptions}) if session.past is not None else [],
@@ -173,9 +171,22 @@ class Story:
             )
         self.listen(name)
 
-    def subscribe(self, name: str, filter: str, qos: int) -> None:
+    def burst(self, name: str, topic: str, qos: int, count: int) -> None:
+        """Several in one read, all alike."""
+        if not self.is_here(name):
+            self.join(name, False, False)
+        packets = []
+        for _ in range(count):
+            self.identifiers += 1
+            payload = b"%06d" % self.identifiers
+            packets.append(Publish(topic.encode(), payload, qos, packet_identifier=self.identifiers))
+        self.here[name].send(*packets)
+        self.listen(name)
+
+    def subscribe(self, name: str, filter: str, qos: int, no_local: bool = False) -> None:
         if self.is_here(name):
-            self.here[name].send(Subscribe(1, [Subscription(filter, qos)]))
+            no_local = no_local and name != "old"
+            self.here[name].send(Subscribe(1, [Subscription(filter, qos, no_local=no_local)]))
             self.listen(name)
 
     def unsubscribe(self, name: str, filter: str) -> None:
@@ -192,7 +203,8 @@ filters = st.sampled_from(("a", "b/c", "#", "b/+"))
 steps = st.one_of(
     st.tuples(st.just("join"), names, st.booleans(), st.booleans()),
     st.tuples(st.just("leave"), names),
-    st.tuples(st.just("subscribe"), names, filters, st.integers(0, 2)),
+    st.tuples(st.just("subscribe"), names, filters, st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("burst"), names, st.sampled_from(TOPICS), st.integers(1, 2), st.integers(2, 4)),
     st.tuples(st.just("unsubscribe"), names, filters),
     st.tuples(
         st.just("publish"), names, st.sampled_from(TOPICS), st.integers(0, 2), st.booleans(),
