@@ -14,7 +14,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.installed ## A broker, two edges and 120 devices for a minute (DEMO_SECONDS=15 for less)
 	@$(BIN)/oriole demo $(ARGS)
