@@ -158,6 +158,7 @@ class MqttService:
         if session is not None and session.connection is not None:
             self._take_over(session.connection, now)
             session = self.sessions.get(client_id)
+        is_anew = session is not None and session.recorded and connect.clean_start
         if session is not None and connect.clean_start:
             self._discard(session, now)
             session = None
@@ -169,7 +170,11 @@ class MqttService:
             answer.receive_maximum = self.limits.receive_maximum
             answer.maximum_packet_size = connection.max_packet_bytes
             answer.shared_subscription_available = 0
-        connection.channel.send(encode(ConnAck(session_present, ReasonCode.SUCCESS, answer), connection.version))
+        connack = encode(ConnAck(session_present, ReasonCode.SUCCESS, answer), connection.version)
+        if is_anew:
+            self.engine.promises.made.append(Welcome(connection, connack))
+        else:
+            connection.channel.send(connack)
         if self.engine.promises.is_recording:
             self._record_arrival(session)
         if session_present:
@@ -377,6 +382,31 @@ class MqttService:
                 if connection.version == V5:
                     connection.channel.send(encode(Disconnect(ReasonCode.SERVER_SHUTTING_DOWN), V5))
                 connection.end(now)
+
+
+class Welcome:
+    """Lets a client in that begins anew, once it is safe that its old session is gone.
+
+    Were that lost, what it sends by QoS 2 could be taken for repeats of what the old one had received.
+    """
+
+    __slots__ = ("_connack", "_connection")
+
+    def __init__(self, connection: Connection, connack: bytes) -> None:
+        self._connection = connection
+        self._connack = connack
+        connection.channel.hold()
+
+    def kept(self, now: int) -> None:
+        """The journal has it."""
+        if self._connection.session is not None:
+            self._connection.channel.send(self._connack)
+        self._connection.channel.release()
+
+    def broken(self, now: int) -> None:
+        """It has not: the client may try again."""
+        self._connection.channel.release()
+        self._connection.end(now)
 
 
 def will_message(will: Will, session: Session, now: int) -> Message:

@@ -274,3 +274,24 @@ def test_what_was_not_safe_to_be_sent_waits_until_its_record_is() -> None:
     assert back.take() == []
     bench.commit()
     assert [type(packet) for packet in back.take()] == [Publish]
+
+
+def test_who_begins_anew_is_let_in_when_the_old_session_is_safely_gone() -> None:
+    bench, reader, publisher = late_bench()
+    publisher.send(publish(1, 2, 1))
+    bench.commit()
+    bench.commit()
+    publisher.lose()
+    again = bench.join("p", clean_start=True, **KEPT)
+    again.send(publish(2, 2, 1))
+    assert again.take() == [], "after a kill its new message would be taken for the old one"
+    bench.commit()
+    bench.commit()
+    bench.commit()
+    assert [type(packet) for packet in again.take()] == [ConnAck, PubRec]
+    assert reader.payloads() == [b"1", b"2"]
+    bench.fail()
+    last = bench.join("p", clean_start=True, **KEPT)
+    bench.fail()
+    assert last.take() == []
+    assert last.closed
