@@ -16,9 +16,10 @@ from broker.core.records import Ended, Left, Resumed, WillSent
 from broker.core.router import Router
 from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
+from broker.mqtt.departures import Return, Welcome
 from broker.mqtt.forms import encoding_of, read_header
 from broker.mqtt.nodes import NodeForm
-from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Return, Session, nowhere
+from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
 from broker.mqtt.snapshots import session_records, testament
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting, Marks, StampError
 from oriole.wire.mqtt import V5, V311, ConnAck, Connect, Disconnect, Properties, ProtocolError, ReasonCode, Will, encode
@@ -382,31 +383,6 @@ class MqttService:
                 if connection.version == V5:
                     connection.channel.send(encode(Disconnect(ReasonCode.SERVER_SHUTTING_DOWN), V5))
                 connection.end(now)
-
-
-class Welcome:
-    """Lets a client in that begins anew, once it is safe that its old session is gone.
-
-    Were that lost, what it sends by QoS 2 could be taken for repeats of what the old one had received.
-    """
-
-    __slots__ = ("_connack", "_connection")
-
-    def __init__(self, connection: Connection, connack: bytes) -> None:
-        self._connection = connection
-        self._connack = connack
-        connection.channel.hold()
-
-    def kept(self, now: int) -> None:
-        """The journal has it."""
-        if self._connection.session is not None:
-            self._connection.channel.send(self._connack)
-        self._connection.channel.release()
-
-    def broken(self, now: int) -> None:
-        """It has not: the client may try again."""
-        self._connection.channel.release()
-        self._connection.end(now)
 
 
 def will_message(will: Will, session: Session, now: int) -> Message:

@@ -16,10 +16,11 @@ from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES
 from broker.core.questions import Action
 from broker.core.records import ENDED_OTHERWISE, Owes, Progressed
 from broker.core.settlement import Reason
+from broker.mqtt.departures import Departure
 from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.link.uplink import Greeting
-from oriole.wire.mqtt import V311, ProtocolError, ReasonCode
+from oriole.wire.mqtt import V311
 from oriole.wire.mqtt.decode import MAX_FILTERS
 
 if TYPE_CHECKING:
@@ -377,54 +378,6 @@ class Session:
         self.queue_bytes = 0
         self.safe = None
         self.router.set_full(self, False)
-
-
-class Departure:
-    """Lets deliveries go whose records had to be safe first."""
-
-    __slots__ = ("_session", "_upto")
-
-    def __init__(self, session: Session, upto: int) -> None:
-        self._session = session
-        self._upto = upto
-
-    def kept(self, now: int) -> None:
-        """The journal has them."""
-        self._session.departs(self._upto, now)
-
-    def broken(self, now: int) -> None:
-        """It has not: they go when the client has come back, and that is safe."""
-        if self._session.connection is not None:
-            self._session.connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
-
-
-class Return:
-    """Lets a session go on that had deliveries in flight, once it is safe what its client has confirmed of them.
-
-    A PUBREL ends an exchange on the other side. Were it sent, and the PUBREC before it lost, the message would be sent
-    again after a restart, and the client take it for another one.
-    """
-
-    __slots__ = ("_connection", "_session", "_upto", "_window")
-
-    def __init__(self, session: Session, connection: Connection) -> None:
-        self._session = session
-        self._connection = connection
-        self._upto = session.popped + len(session.queue or ())
-        self._window, session.window = session.window, 0
-
-    def kept(self, now: int) -> None:
-        """The journal has it."""
-        session = self._session
-        if session.connection is self._connection:
-            session.window = self._window
-            session.repeat(now)
-            session.departs(self._upto, now)
-
-    def broken(self, now: int) -> None:
-        """It has not: the client may try again."""
-        if self._session.connection is self._connection:
-            self._connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
 
 
 def nowhere(engine: Engine) -> Nowhere:
