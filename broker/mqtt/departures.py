@@ -1,4 +1,4 @@
-"""What may leave for a client only when the journal has what it rests on: first deliveries, repeats, a new beginning."""
+"""What may leave for a client only when the journal has what it rests on: deliveries, repeats, a new beginning."""
 
 from __future__ import annotations
 
