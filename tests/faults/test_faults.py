@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from faults.__main__ import Runner, catching_seeds
 from faults.mutants import MUTANTS
 
 SEEDS = range(1, 7)
 
 
+@pytest.mark.timeout(120)
 def test_nothing_is_lost(tmp_path: Path) -> None:
     runner = Runner(jobs=4, kept=tmp_path, has_small_disks=False, verbose=True)
     outcomes = asyncio.run(runner.run(SEEDS))
@@ -22,6 +24,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     assert sum(outcome.restarts for outcome in outcomes) > 5
 
 
+@pytest.mark.timeout(180)
 def test_a_broker_that_loses_something_is_caught(tmp_path: Path) -> None:
     runner = Runner(jobs=1, kept=tmp_path, has_small_disks=False, verbose=True)
     seeds = catching_seeds()
