@@ -9,6 +9,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from faults.__main__ import Runner, catching_seeds
 from faults.mutants import MUTANTS
 
