@@ -46,9 +46,7 @@ class Cleaner:
         "_service",
         "_timer",
         "_work",
-        "is_cleaning",
         "least_bytes",
-        "rounds",
     )
 
     def __init__(self, host: Host, journal: DurableJournal, service: MqttService) -> None:
@@ -58,10 +56,7 @@ class Cleaner:
         self._live_bytes = 0
         self._failures = 0
         self._work: Iterator[list[Record]] = iter(())
-        self.is_cleaning = False
         self.least_bytes = LEAST_BYTES
-        self.rounds = 0
-        """How often it was done."""
         self._timer: asyncio.TimerHandle = host.loop.call_later(LOOK_S, self._look)
 
     def close(self) -> None:
@@ -74,7 +69,6 @@ class Cleaner:
         except OSError:
             history = None  # the disk has worse trouble
         if history is not None and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes):
-            self.is_cleaning = True
             self._work = pieces(self._service, PORTION, self._host.now)
             self._failures = self._journal.failures
             self._clean(history.upto, self._journal.written_bytes)
@@ -110,12 +104,10 @@ class Cleaner:
             return
         if (error := task.exception()) is not None:
             Log("journal").warning("old segments stay", why=error)
-        self.rounds += 1
         self.give_up()
 
     def give_up(self) -> None:
         """Look again later."""
-        self.is_cleaning = False
         self._timer = self._host.loop.call_later(LOOK_S, self._look)
 
 

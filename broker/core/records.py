@@ -4,7 +4,7 @@ A record says what came of an input, not only what was asked: a message names th
 a journal needs neither filters nor clients nor the code that matched them when it was written, and gives the same
 sessions with the same packet identifiers. A session is a number here, given when it becomes persistent and never used
 again; what it is owed is numbered by its order in the journal, and the packet identifier follows from that
-(`Session.owe`).
+(`Session.record_owed`).
 
 Times are milliseconds of the node's clock.
 """

@@ -156,15 +156,10 @@ class DurableJournal:
         """Whether publishers have to wait for the disk."""
         return self._disk.waiting_bytes >= MOST_UNSAFE_BYTES
 
-    @property
-    def failure(self) -> str:
-        """Why nothing is taken, in words; empty while all is well."""
-        return self._disk.failure or ("the journal is being written anew" if self._is_void else "")
-
     def append(self, batch: Sequence[Record]) -> int:
         """See `Journal`."""
         if self._is_void:
-            raise JournalError(self.failure)
+            raise JournalError(self._disk.failure or "the journal is being written anew")
         blob = encode(batch, self._shift_ms)
         self.written_bytes += len(blob)
         try:

@@ -177,7 +177,7 @@ class MqttService:
         else:
             connection.channel.send(connack)
         if self.engine.promises.is_recording:
-            self._record_arrival(session)
+            self._record_arrival(session, now)
         if session_present:
             self._renew_forms(session, now)
             if session.recorded and (session.inflight or session.safe is not None):
@@ -230,7 +230,7 @@ class MqttService:
             self.engine.deadlines.schedule(connection, connection.last_heard + connection.keep_alive_ms)
         self.connected += 1
 
-    def _record_arrival(self, session: Session) -> None:
+    def _record_arrival(self, session: Session, now: int) -> None:
         """Tell the journal of a client that came in, if its session or its will has to survive."""
         records = self.engine.promises.records
         if session.recorded or (session.number and not session.persistent):
@@ -242,7 +242,7 @@ class MqttService:
                 self.last_number += 1
                 session.number = self.last_number
             session.recorded = session.persistent
-            records += session_records(session)
+            records += session_records(session, now)
 
     def _greet(self, asked: Properties, answer: Properties) -> Greeting | None:
         """Whether the client is another node; if it is, tell it who we are."""

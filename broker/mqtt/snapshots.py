@@ -48,8 +48,8 @@ def testament(session: Session) -> Testament | None:
     )
 
 
-def session_records(session: Session) -> Iterator[Record]:
-    """All there is to a session, connected or not, but for the moment at which its client left."""
+def session_records(session: Session, now: int) -> Iterator[Record]:
+    """All there is to a session, connected or not."""
     number = session.number
     before = _before_the_oldest(session)
     yield Opened(
@@ -61,8 +61,15 @@ def session_records(session: Session) -> Iterator[Record]:
         testament(session),
         before,
     )
-    if not session.persistent:
-        return
+    if session.persistent:
+        yield from _persistent_records(session)
+    if session.connection is None:
+        yield Left(number, session.expiry_interval, session.will is not None, _left_at(session, now))
+
+
+def _persistent_records(session: Session) -> Iterator[Record]:
+    """What the session of one who may come back has besides: subscriptions, what came in, what it is owed."""
+    number = session.number
     late = () if session.past is None else session.past.unfinished
     for filter, subscription in session.subscriptions.items():
         yield Subscribed(number, filter, subscription.options, subscription.identifier, filter in late)
@@ -129,10 +136,7 @@ def pieces(service: MqttService, size: int, clock: Callable[[], int]) -> Iterato
     portion = []
     for session in list(service.sessions.values()):
         if session.number:
-            portion += session_records(session)
-            if session.connection is None:
-                left_at = _left_at(session, clock())
-                portion.append(Left(session.number, session.expiry_interval, session.will is not None, left_at))
+            portion += session_records(session, clock())
         if len(portion) >= size:
             yield portion
             portion = []

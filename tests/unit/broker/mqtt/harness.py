@@ -10,7 +10,7 @@ from broker.core.channel import Channel
 from broker.core.engine import Engine
 from broker.core.promises import JournalError
 from broker.core.questions import Question, Verdict
-from broker.core.records import Left, Record
+from broker.core.records import Record
 from broker.core.retained import Retained
 from broker.core.router import Router
 from broker.journal.codec import decode as decode_records
@@ -48,11 +48,7 @@ START = 1_000_000
 
 def move(client_id: str, old: Bench, new: Bench) -> None:
     """The session of `client_id` on another bench, by way of bytes: its client away, or about to find out."""
-    session = old.service.sessions[client_id]
-    records = list(session_records(session))
-    if session.connection is None:
-        left_at = session.expires_at - 1000 * session.expiry_interval if session.expires_at else old.now
-        records.append(Left(session.number, session.expiry_interval, session.will is not None, left_at))
+    records = list(session_records(old.service.sessions[client_id], old.now))
     recollection = Recollection()
     for record in decode_records(encode_records(records, 10**9 - old.now), 10**9 - new.now):
         recollection.take(record)
