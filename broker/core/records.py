@@ -36,19 +36,31 @@ class Accepted:
 
 
 @dataclass(slots=True, frozen=True)
-class Taken:
-    """A message was taken over and will be routed once this is safe: `Routed` names it by its `number`.
+class Mark:
+    """Of another node's messages of one class, which it numbers within an epoch, all up to `sequence` were taken; the
+    last of them was sent in this `life` of it.
+    """
 
-    `session` and `packet_identifier` name the QoS 2 exchange it came in by (0 and 0 otherwise), so that a repeat is
-    recognised after a restart. `mark` is another node's number for it, (epoch, class, sequence), so that the mark is
-    recorded with the message and never without it; None from anybody else.
+    epoch: str
+    traffic_class: str
+    sequence: int
+    life: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Taken:
+    """Messages were taken over and will be routed once this is safe: `Routed` names them by numbers, from `number` on.
+
+    `session` and `packet_identifiers` name the QoS 2 exchanges that they came in by (0 and none otherwise), so that
+    repeats are recognised after a restart. `mark` is how far the node that they came from has got, so that the mark is
+    recorded with the messages and never without them; None from anybody else.
     """
 
     number: int
-    message: Message
+    messages: Sequence[Message]
     session: int = 0
-    packet_identifier: int = 0
-    mark: tuple[str, str, int] | None = None
+    packet_identifiers: Sequence[int] = ()
+    mark: Mark | None = None
 
 
 @dataclass(slots=True)
@@ -199,9 +211,62 @@ class Placed:
 
 @dataclass(slots=True, frozen=True)
 class Marked:
-    """Another node's messages were taken up to this number. In snapshots."""
+    """Another node's messages were taken up to this number, and there is none to be routed. In snapshots, too."""
 
-    mark: tuple[str, str, int]
+    mark: Mark
+
+
+@dataclass(slots=True, frozen=True)
+class Stream:
+    """Messages of a class that are owed to the centre go by this number, like those of a session; the next one is no.
+    `first` of its epoch's class. What was known of a stream of the number is void.
+    """
+
+    number: int
+    traffic_class: str
+    first: int
+
+
+@dataclass(slots=True, frozen=True)
+class Skipped:
+    """The next `count` numbers of a stream are given to no message."""
+
+    number: int
+    count: int
+
+
+@dataclass(slots=True, frozen=True)
+class Released:
+    """The centre has a stream's messages up to this one, or will never have them."""
+
+    number: int
+    upto: int
+
+
+@dataclass(slots=True, frozen=True)
+class Ruled:
+    """The value that this node has of a retained topic, or its absence, has the place `order` at the centre."""
+
+    topic: bytes
+    order: int
+
+
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """The centre is about to be asked for a filter's messages, or not to send them any more."""
+
+    filter: bytes
+    is_wanted: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Met:
+    """The centre `name`, whose order is `centre`, knows this node's streams by `epoch`, and this life of it."""
+
+    name: str
+    centre: str
+    epoch: str
+    life: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -233,6 +298,12 @@ Record = (
     | Receiving
     | Placed
     | Marked
+    | Stream
+    | Skipped
+    | Released
+    | Ruled
+    | Asked
+    | Met
     | Unkept
     | Reset
 )

@@ -11,7 +11,7 @@ from typing import Protocol
 from broker.core.backlog import Backlog
 from broker.core.engine import Engine
 from broker.core.message import Message, Stored
-from broker.core.records import Accepted, Routed, Taken
+from broker.core.records import Accepted, Mark, Routed, Taken
 from broker.core.retained import Retained
 from broker.core.routes import Route, Routes
 from broker.core.settlement import Reason
@@ -165,9 +165,13 @@ class Router:
                 message.record = None
 
     def take_over(
-        self, message: Message, session: int = 0, packet_identifier: int = 0, mark: tuple[str, str, int] | None = None
+        self,
+        messages: Sequence[Message],
+        session: int = 0,
+        packet_identifiers: Sequence[int] = (),
+        mark: Mark | None = None,
     ) -> None:
-        """Record a message that is to be routed when that is safe; the rest as in `Taken`.
+        """Record messages that are to be routed when that is safe; the rest as in `Taken`.
 
         What nobody has to find after a restart is not recorded: neither kept, nor for a persistent recipient, nor from
         one who may send it again.
@@ -175,11 +179,13 @@ class Router:
         promises = self.engine.promises
         if not promises.is_recording:
             return
-        if session or mark is not None or message.retain or self.routes.resolve(message.topic).persistent:
-            self.last_taken += 1
-            message.taken = self.last_taken
-            self.unrouted[message.taken] = message
-            promises.records.append(Taken(self.last_taken, message, session, packet_identifier, mark))
+        resolve = self.routes.resolve
+        if session or mark or any(message.retain or resolve(message.topic).persistent for message in messages):
+            promises.records.append(Taken(self.last_taken + 1, messages, session, packet_identifiers, mark))
+            for message in messages:
+                self.last_taken += 1
+                message.taken = self.last_taken
+                self.unrouted[message.taken] = message
 
     def let_go(self, message: Message) -> None:
         """A message that was taken over is not to be routed after all."""

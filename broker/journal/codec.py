@@ -15,10 +15,13 @@ import msgspec
 from broker.core.message import Header, Message
 from broker.core.records import (
     Accepted,
+    Asked,
     CaughtUp,
     Ended,
     Left,
+    Mark,
     Marked,
+    Met,
     Opened,
     Owed,
     Owes,
@@ -26,9 +29,13 @@ from broker.core.records import (
     Progressed,
     Receiving,
     Record,
+    Released,
     Reset,
     Resumed,
     Routed,
+    Ruled,
+    Skipped,
+    Stream,
     Subscribed,
     Taken,
     Testament,
@@ -150,24 +157,24 @@ def _read_accepted(row: Row, shift_ms: int) -> Accepted:
 
 
 def _taken(record: Taken, shift_ms: int) -> object:
-    message = record.message
-    return (
-        2,
-        record.number,
-        record.session,
-        record.packet_identifier,
-        record.mark,
-        message.topic,
-        message.qos,
-        message.retain,
-        _tail(message, shift_ms),
-    )
+    messages = [
+        (message.topic, message.qos << 1 | message.retain, _tail(message, shift_ms)) for message in record.messages
+    ]
+    return 2, record.number, record.session, record.packet_identifiers, _mark(record.mark), messages
 
 
 def _read_taken(row: Row, shift_ms: int) -> Taken:
-    _, number, session, identifier, mark, topic, qos, retain, tail = row
-    message = _message(topic, qos, retain, tail, shift_ms)
-    return Taken(number, message, session, identifier, None if mark is None else tuple(mark))
+    _, number, session, identifiers, mark, rows = row
+    messages = [_message(topic, flags >> 1, bool(flags & 1), tail, shift_ms) for topic, flags, tail in rows]
+    return Taken(number, messages, session, identifiers, _read_mark(mark))
+
+
+def _mark(mark: Mark | None) -> object:
+    return None if mark is None else (mark.epoch, mark.traffic_class, mark.sequence, mark.life)
+
+
+def _read_mark(row: Any) -> Mark | None:
+    return None if row is None else Mark(*row)
 
 
 def _owes(record: Owes, shift_ms: int) -> object:
@@ -238,10 +245,16 @@ _WRITERS: dict[type, Callable[[Any, int], object]] = {
     Unsubscribed: lambda record, _: (12, record.session, record.filter),
     Progressed: lambda record, _: (13, record.session, record.packet, record.packet_identifiers),
     Receiving: lambda record, _: (14, record.session, record.packet_identifiers),
-    Marked: lambda record, _: (15, record.mark),
+    Marked: lambda record, _: (15, _mark(record.mark)),
     Unkept: lambda record, _: (16, record.topic),
     Reset: lambda record, _: (17,),
     Placed: lambda record, _: (18, record.order),
+    Stream: lambda record, _: (19, record.number, record.traffic_class, record.first),
+    Skipped: lambda record, _: (20, record.number, record.count),
+    Released: lambda record, _: (21, record.number, record.upto),
+    Ruled: lambda record, _: (22, record.topic, record.order),
+    Asked: lambda record, _: (23, record.filter, record.is_wanted),
+    Met: lambda record, _: (24, record.name, record.centre, record.epoch, record.life),
 }  # fmt: skip
 
 _READERS: dict[int, Callable[[Row, int], Record]] = {
@@ -259,8 +272,14 @@ _READERS: dict[int, Callable[[Row, int], Record]] = {
     12: lambda row, _: Unsubscribed(*row[1:]),
     13: lambda row, _: Progressed(*row[1:]),
     14: lambda row, _: Receiving(*row[1:]),
-    15: lambda row, _: Marked(tuple(row[1])),
+    15: lambda row, _: Marked(Mark(*row[1])),
     16: lambda row, _: Unkept(*row[1:]),
     17: lambda row, _: Reset(),
     18: lambda row, _: Placed(*row[1:]),
+    19: lambda row, _: Stream(*row[1:]),
+    20: lambda row, _: Skipped(*row[1:]),
+    21: lambda row, _: Released(*row[1:]),
+    22: lambda row, _: Ruled(*row[1:]),
+    23: lambda row, _: Asked(*row[1:]),
+    24: lambda row, _: Met(*row[1:]),
 }

@@ -51,13 +51,12 @@ class Acknowledgements:
     def receive(self, messages: Sequence[Message], identifiers: Sequence[bytes]) -> None:
         """Take over QoS 2 messages: to be recorded, routed, and acknowledged by PUBREC."""
         router = self.session.router
-        backlog = router.backlog
         publisher = self.session.number if self.session.recorded else 0
-        for message, identifier in zip(messages, identifiers, strict=True):
-            number = identifier[0] << 8 | identifier[1]
-            router.take_over(message, publisher, number)
-            self.received.append((number, message))
-            backlog.add(message)
+        numbers = [identifier[0] << 8 | identifier[1] for identifier in identifiers]
+        router.take_over(messages, publisher, numbers)
+        self.received += zip(numbers, messages, strict=True)
+        for message in messages:
+            router.backlog.add(message)
         self.add(PUBREC, identifiers)
 
     def kept(self, now: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
+from broker.core.records import Mark
 from broker.core.settlement import Reason
 from broker.mqtt.forms import MqttForm, publish_properties, read_header
 from oriole.link.uplink import SNAPSHOT_END, Stamp, StampError
@@ -140,7 +141,7 @@ def receive(
             return obstacle
         marks.take(*number)
         message.qos = stamp.qos or message.qos
-        session.router.take_over(message, mark=number)
+        session.router.take_over([message], mark=Mark(*number))
         session.router.backlog.add(message)
     return Arrival(connection, session, identifier, stamp, message, repeat)
 

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 from broker.core.message import Message
 from broker.core.records import (
     Accepted,
+    Asked,
     CaughtUp,
     Ended,
     Left,
+    Mark,
     Marked,
+    Met,
     Opened,
     Owed,
     Owes,
@@ -26,9 +29,13 @@ from broker.core.records import (
     Progressed,
     Receiving,
     Record,
+    Released,
     Reset,
     Resumed,
     Routed,
+    Ruled,
+    Skipped,
+    Stream,
     Subscribed,
     Taken,
     Testament,
@@ -56,6 +63,23 @@ class Gone:
     """A delivery that has ended, between others that have not."""
 
     __slots__ = ()
+
+
+@dataclass(slots=True)
+class RememberedStream:
+    """A stream to the centre: its messages from no. `first` on; None for a number that was given to none."""
+
+    traffic_class: str
+    first: int
+    messages: deque[Message | None] = field(default_factory=deque)
+    is_shifted: bool = False
+    """Some of its messages are not known: which number one has cannot be told any more."""
+
+    def release(self, upto: int) -> None:
+        """Those up to this number have ended."""
+        while self.first <= upto and self.messages:
+            self.messages.popleft()
+            self.first += 1
 
 
 GONE = Gone()
@@ -122,12 +146,19 @@ class Recollection:
     Attributes:
         sessions: by number.
         retained: by topic.
-        unrouted: messages taken over whose routing was not recorded, by number.
-        marks: other nodes' messages that were taken: (epoch, class) to number.
+        unrouted: messages taken over whose routing was not recorded, by number, each with the mark that came with it.
+        marks: how far other nodes' messages were taken, by (epoch, class).
+        streams: what is owed to the centre, by number.
+        places: the centre's order of retained topics.
+        asked: filters that the centre was asked for.
+        met: which centre it was; None: there was none.
         last_session, last_taken, last_order: the highest numbers given so far.
     """
 
-    __slots__ = ("_takers", "last_order", "last_session", "last_taken", "marks", "retained", "sessions", "unrouted")
+    __slots__ = (
+        "_takers", "asked", "last_order", "last_session", "last_taken", "marks", "met", "places", "retained",
+        "sessions", "streams", "unrouted",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._forget()
@@ -152,14 +183,26 @@ class Recollection:
             Marked: lambda record: self._mark(record.mark),
             Unkept: lambda record: self.retained.pop(record.topic, None),
             Placed: self._placed,
+            Stream: self._stream,
+            Skipped: lambda record: self._of_stream(
+                record, lambda stream: stream.messages.extend([None] * record.count)
+            ),
+            Released: lambda record: self._of_stream(record, lambda stream: stream.release(record.upto)),
+            Ruled: lambda record: self.places.__setitem__(record.topic, record.order),
+            Asked: self._asked,
+            Met: self._met,
             Reset: lambda _: self._forget(),
         }
 
     def _forget(self) -> None:
         self.sessions: dict[int, Remembered] = {}
         self.retained: dict[bytes, Message] = {}
-        self.unrouted: dict[int, Message] = {}
-        self.marks: dict[tuple[str, str], int] = {}
+        self.unrouted: dict[int, tuple[Message, Mark | None]] = {}
+        self.streams: dict[int, RememberedStream] = {}
+        self.places: dict[bytes, int] = {}
+        self.asked: dict[bytes, None] = {}
+        self.met: Met | None = None
+        self.marks: dict[tuple[str, str], Mark] = {}
 
     def take(self, record: Record) -> None:
         """The next record."""
@@ -171,6 +214,8 @@ class Recollection:
         """
         for session in self.sessions.values():
             session.is_shifted = True
+        for stream in self.streams.values():
+            stream.is_shifted = True
 
     # ---- Messages
 
@@ -180,6 +225,8 @@ class Recollection:
             session = self.sessions.get(number)
             if session is not None:
                 session.deliveries += [(message, qos, retain, identifiers) for message in messages]
+            elif number in self.streams:
+                self.streams[number].messages += messages
         if is_kept:
             message = messages[-1]
             if message.payload:
@@ -191,16 +238,17 @@ class Recollection:
         self.last_order = max(self.last_order, record.order)
 
     def _take_over(self, record: Taken) -> None:
-        self.unrouted[record.number] = record.message
-        self.last_taken = max(self.last_taken, record.number)
+        for number, message in enumerate(record.messages, record.number):
+            self.unrouted[number] = message, record.mark
+            self.last_taken = max(self.last_taken, number)
         session = self.sessions.get(record.session)
         if session is not None:
-            session.received[record.packet_identifier] = None
+            session.received.update(dict.fromkeys(record.packet_identifiers))
         if record.mark is not None:
             self._mark(record.mark)
 
     def _routed(self, record: Routed) -> None:
-        messages = [self.unrouted.pop(number) for number in record.numbers if number in self.unrouted]
+        messages = [self.unrouted.pop(number)[0] for number in record.numbers if number in self.unrouted]
         for order, message in enumerate(messages, record.order):
             message.order = order
         if messages:
@@ -209,9 +257,30 @@ class Recollection:
     def _owes(self, record: Owes) -> None:
         self._route((record.message,), False, (record.owed,))
 
-    def _mark(self, mark: tuple[str, str, int]) -> None:
-        epoch, traffic_class, number = mark
-        self.marks[epoch, traffic_class] = max(number, self.marks.get((epoch, traffic_class), 0))
+    def _mark(self, mark: Mark) -> None:
+        key = mark.epoch, mark.traffic_class
+        if key not in self.marks or self.marks[key].sequence <= mark.sequence:
+            self.marks[key] = mark
+
+    # ---- The uplink
+
+    def _of_stream(self, record: Any, do: Callable[[RememberedStream], object]) -> None:
+        stream = self.streams.get(record.number)
+        if stream is not None:
+            do(stream)
+
+    def _stream(self, record: Stream) -> None:
+        self.streams[record.number] = RememberedStream(record.traffic_class, record.first)
+        self.last_session = max(self.last_session, record.number)
+
+    def _asked(self, record: Asked) -> None:
+        if record.is_wanted:
+            self.asked[record.filter] = None
+        else:
+            self.asked.pop(record.filter, None)
+
+    def _met(self, record: Met) -> None:
+        self.met = record
 
     # ---- Sessions
 
@@ -291,12 +360,12 @@ class Recollection:
         for message in self.retained.values():
             message.promised = True  # acknowledged long ago: it stays, whatever the limits are by now
             router.retained.put(message)
-        for (epoch, traffic_class), number in self.marks.items():
-            service.marks.take(epoch, traffic_class, number)
+        for mark in self.marks.values():
+            service.marks.take(mark.epoch, mark.traffic_class, mark.sequence)
         router.last_taken = self.last_taken
         service.last_number = self.last_session
         sessions = [(self._restore(service, remembered, now), remembered) for remembered in self.sessions.values()]
-        for number, message in self.unrouted.items():
+        for number, (message, _) in self.unrouted.items():
             message.taken = number
             message.promised = True
             router.publish(message, now)

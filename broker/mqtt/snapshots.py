@@ -13,6 +13,7 @@ from broker.core.records import (
     ENDED_OTHERWISE,
     Accepted,
     Left,
+    Mark,
     Marked,
     Opened,
     Owes,
@@ -125,8 +126,8 @@ def pieces(service: MqttService, size: int, clock: Callable[[], int]) -> Iterato
     """
     router = service.router
     portion: list[Record] = [Placed(router.order)]
-    portion += [Taken(message.taken, message) for message in router.unrouted.values()]
-    portion += [Marked(mark) for mark in service.marks.highest()]
+    portion += [Taken(message.taken, [message]) for message in router.unrouted.values()]
+    portion += [Marked(Mark(*mark)) for mark in service.marks.highest()]
     yield portion
     topics = [message.topic for message in router.retained if not message.topic.startswith(b"$")]
     for start in range(0, len(topics), size):

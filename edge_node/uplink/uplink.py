@@ -13,6 +13,7 @@ from dataclasses import replace
 from broker.core.channel import Channel
 from broker.core.message import Message, Stored
 from broker.core.pressure import HIGH_WATER_BYTES
+from broker.core.records import Mark
 from broker.core.router import Router
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
@@ -449,8 +450,8 @@ class Uplink:
             return
         if stamp.order and not event.retain:
             self._seen = stamp.order
-        mark = (self.centre.epoch, "", stamp.order) if self.centre is not None and stamp.order else None
-        self.router.take_over(message, mark=mark)
+        mark = Mark(self.centre.epoch, "", stamp.order) if self.centre is not None and stamp.order else None
+        self.router.take_over([message], mark=mark)
         promises.made.append(Arrival(self, event, message, stamp.order))
 
     def take(self, message: Message, order: int, now: int) -> None:

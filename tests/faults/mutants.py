@@ -29,8 +29,8 @@ def forgetful() -> None:
     """Does not write down by which packet identifier a QoS 2 message came in."""
     take_over = Router.take_over
 
-    def taken_over(self: Router, message: Any, session: int = 0, packet_identifier: int = 0, mark: Any = None) -> None:
-        take_over(self, message, 0, 0, mark)
+    def taken_over(self: Router, messages: Any, session: int = 0, identifiers: Any = (), mark: Any = None) -> None:
+        take_over(self, messages, 0, (), mark)
 
     Router.take_over = taken_over  # type: ignore[method-assign]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from unit.broker.mqtt.harness import Bench, Client, LateJournal
 
-from broker.core.records import Taken
+from broker.core.records import Mark, Taken
 from broker.core.settlement import Reason
 from broker.journal.memory import MemoryJournal
 from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp
@@ -71,7 +71,7 @@ def test_a_number_is_recorded_with_its_message() -> None:
     send(edge, 1)
     send(edge, 1)
     accepted = [record for _, batch in journal.replay(0) for record in batch if isinstance(record, Taken)]
-    assert [record.mark for record in accepted] == [("e", "normal", 1)]
+    assert [record.mark for record in accepted] == [Mark("e", "normal", 1)]
 
 
 def test_the_same_number_of_another_epoch_is_new() -> None:

@@ -191,11 +191,7 @@ def test_the_journal_is_told_everything_that_must_survive() -> None:
     reader = bench.join("r", clean_start=False, session_expiry_interval=0)
     reader.lose()
     records = [record for batch in journal.batches for record in batch]
-    one, two = (
-        record.messages[0] if isinstance(record, Accepted) else record.message
-        for record in records
-        if isinstance(record, Accepted | Taken)
-    )
+    one, two = (record.messages[0] for record in records if isinstance(record, Accepted | Taken))
     assert (one.payload, two.payload) == (b"1", b"2")
     assert records == [
         Opened(1, "r", None, 60, 1024, None),
@@ -203,7 +199,7 @@ def test_the_journal_is_told_everything_that_must_survive() -> None:
         Unsubscribed(1, b"t"),
         Subscribed(1, b"t", 0b1010, 0, True),
         Accepted((one,), False, [(1, 1, False, ())]),
-        Taken(1, two, 0, 2),
+        Taken(1, [two], 0, [2]),
         CaughtUp(1, b"t"),
         CaughtUp(1, b"t"),
         Routed([1], False, [(1, 2, False, ())], order=2),
