@@ -9,7 +9,7 @@ keeps much waits until it pays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -36,9 +36,10 @@ TIMES: Final = 2
 
 
 class Cleaner:
-    """Looks after the journal of one node, until `close`."""
+    """Looks after the journal of one node, with its MQTT service and what it has `beside`, until `close`."""
 
     __slots__ = (
+        "_beside",
         "_failures",
         "_host",
         "_journal",
@@ -49,7 +50,10 @@ class Cleaner:
         "least_bytes",
     )
 
-    def __init__(self, host: Host, journal: DurableJournal, service: MqttService) -> None:
+    def __init__(
+        self, host: Host, journal: DurableJournal, service: MqttService, beside: Callable[[], Iterator[Record]]
+    ) -> None:
+        self._beside = beside
         self._host = host
         self._journal = journal
         self._service = service
@@ -69,7 +73,7 @@ class Cleaner:
         except OSError:
             history = None  # the disk has worse trouble
         if history is not None and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes):
-            self._work = pieces(self._service, PORTION, self._host.now)
+            self._work = pieces(self._service, PORTION, self._host.now, self._beside)
             self._failures = self._journal.failures
             self._clean(history.upto, self._journal.written_bytes)
         else:

@@ -34,7 +34,9 @@ from oriole.urls import Endpoint
 
 if TYPE_CHECKING:
     from broker.coap.service import CoapService
+    from broker.core.records import Record
     from broker.journal.durable import DurableJournal
+    from broker.mqtt.recollection import Recollection
     from broker.settlements import SettlementsFile
 
 
@@ -107,12 +109,24 @@ class Node:
         self.addresses: list[Endpoint] = []
         self.settlements = self._open_settlements()
         self._stopped = asyncio.Event()
+        self._furnish()
         if self.journal is not None:
             self._remember(self.journal)
 
+    def _furnish(self) -> None:
+        """Make what this kind of node has beside MQTT, before it remembers anything."""
+
+    def _recall(self, recollection: Recollection) -> None:
+        """Be what was remembered."""
+        recollection.restore(self.mqtt, self.host.now())
+
+    def records(self) -> Iterator[Record]:
+        """What must survive of what this kind of node has beside MQTT."""
+        return iter(())
+
     def _open_journal(self, data: DataDir | None, loop: Loop) -> DurableJournal | None:
-        """The journal in the data folder; an edge has none yet. Raises DataDirError."""
-        if data is None or self.kind == "edge":
+        """The journal in the data folder. Raises DataDirError."""
+        if data is None:
             return None
         from broker.journal.durable import DurableJournal
         from broker.journal.files import OtherFormatError
@@ -141,7 +155,7 @@ class Node:
             log.error(
                 "damaged, and set aside", file=damage.file, offset=damage.offset, bytes=damage.bytes, why=damage.reason
             )
-        recollection.restore(self.mqtt, self.host.now())
+        self._recall(recollection)
         gc.enable()
         if recollection.sessions or recollection.retained:
             log.info("restored", sessions=len(recollection.sessions), retained=len(recollection.retained))
@@ -156,12 +170,12 @@ class Node:
             self.router.is_refusing = bool(reason)
 
         def write_anew() -> int:
-            position = self.engine.promises.write_anew([*node_records(self.mqtt, self.host.now())])
+            position = self.engine.promises.write_anew([*node_records(self.mqtt, self.host.now(), self.records)])
             self.host.wake()
             return position
 
         journal.attach(self.host.committed, trouble, write_anew)
-        self.cleaner = Cleaner(self.host, journal, self.mqtt)
+        self.cleaner = Cleaner(self.host, journal, self.mqtt, self.records)
         self.host.turn()  # writes down what came of it: messages routed, clients that are not here any more
 
     def _open_settlements(self) -> SettlementsFile | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from broker.core.message import Message
 from broker.core.sink import Sink
@@ -11,6 +12,7 @@ from broker.listeners.loop import Loop
 from broker.node import Node, Part
 from edge_node.cache import HeldPushes
 from edge_node.devices import Devices, Port, log_noise
+from edge_node.uplink.classes import Classes
 from edge_node.uplink.connection import UplinkConnection
 from edge_node.uplink.dialler import Dialler, TcpDialler
 from edge_node.uplink.uplink import Uplink
@@ -20,7 +22,10 @@ from oriole.link.mqtt import Client, ClientConfig
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting
 from oriole.logging import Log
 from oriole.urls import Endpoint, SerialPort
-from oriole.wire.mqtt import Properties
+
+if TYPE_CHECKING:
+    from broker.core.records import Record
+    from broker.mqtt.recollection import Recollection
 
 SESSION_AT_CENTRE_S = 7 * 86_400
 """How long the centre keeps what is for us: a week offline."""
@@ -57,16 +62,31 @@ class EdgeNode(Node):
     def __init__(
         self, config: EdgeConfig, loop: Loop, data: DataDir | None, chance: random.Random | None = None
     ) -> None:
-        super().__init__(config, loop, data, str(config.name), chance)
         self.edge = config
-        self.cache = HeldPushes(self.router)
-        self.devices = Devices(config.name, self.router, lambda: self.chance.randbytes(8), log_noise)
         self.uplink: Uplink | None = None
+        super().__init__(config, loop, data, str(config.name), chance)
+
+    def _furnish(self) -> None:
+        self.cache = HeldPushes(self.router)
+        self.devices = Devices(self.edge.name, self.router, lambda: self.chance.randbytes(8), log_noise)
+        if self.edge.uplink:
+            self.uplink = self._make_uplink()
+
+    def _recall(self, recollection: Recollection) -> None:
+        if self.uplink is not None:
+            self.uplink.recall(recollection)
+        super()._recall(recollection)
+        if self.uplink is not None:
+            self.uplink.go_on(recollection, self.host.now())
+
+    def records(self) -> Iterator[Record]:
+        """See `Node`."""
+        return iter(()) if self.uplink is None else self.uplink.records()
 
     def open(self) -> None:
         """Open everything that the configuration names; devices and centre may come later. Raises ListenError."""
-        if self.edge.uplink:
-            connection = self._make_uplink()
+        if self.uplink is not None:
+            connection = UplinkConnection(self.host, self.uplink, self.edge.uplink, self.dialler(), self.chance)
             connection.open()
             self.parts.append(connection)
         super().open()
@@ -90,21 +110,23 @@ class EdgeNode(Node):
         port.open()
         return port
 
-    def _make_uplink(self) -> UplinkConnection:
-        greeting = Greeting(
-            self.edge.name, self.chance.randbytes(16).hex()
-        )  # messages are numbered from 1 again at each start
+    def _make_uplink(self) -> Uplink:
+        greeting = Greeting(self.edge.name, self._epoch().hex(), life=self.chance.randbytes(8).hex())
         config = ClientConfig(
             client_identifier=f"oriole-edge-{self.edge.name}",
             clean_start=False,
             session_expiry_interval=SESSION_AT_CENTRE_S,
             keep_alive=KEEP_ALIVE_S,
-            properties=Properties(user_property=greeting.pairs()),
             max_packet_bytes=self.config.limits.max_packet_bytes + MOST_STAMP_BYTES,
             max_held_bytes=2 * self.edge.max_uplink_queue_bytes,
             manual_acknowledgement=True,
         )
-        self.uplink = Uplink(
-            self.router, Client(config), greeting, self.edge.max_uplink_queue_bytes, Teller(self.edge.uplink)
+        return Uplink(
+            self.router,
+            Client(config),
+            greeting,
+            Classes(self.edge.alarms, self.edge.bulk),
+            self.edge.max_uplink_queue_bytes,
+            lambda: self.chance.randbytes(16).hex(),
+            Teller(self.edge.uplink),
         )
-        return UplinkConnection(self.host, self.uplink, self.edge.uplink, self.dialler(), self.chance)

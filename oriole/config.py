@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from oriole.typed_yaml import ConfigError, convert, load
 from oriole.urls import Listener, SerialPort, Uplink
+from oriole.wire.topics import SHARE_PREFIX, check_topic_filter
 
 __all__ = ["BrokerConfig", "ConfigError", "EdgeConfig", "Limits", "from_command_line", "load"]
 
@@ -34,6 +35,20 @@ class NodeName(str):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
             allowed = "a name has up to 64 letters, digits, `.`, `_`, `-`, the first of them a letter or digit"
             raise ValueError(f"{text!r}: {allowed}")
+        return cls(text)
+
+
+class TopicFilter(str):
+    """An MQTT topic filter, not a shared one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        check_topic_filter(text)
+        if text.startswith(SHARE_PREFIX):
+            raise ValueError(f"{text!r}: a topic filter without `$share`")
         return cls(text)
 
 
@@ -156,8 +171,20 @@ class EdgeConfig(ProgramConfig, frozen=True, forbid_unknown_fields=True, kw_only
         tuple[SerialPort, ...],
         Meta(description="Serial ports with devices: `serial:///dev/ttyUSB0?baud=115200`.", extra={"metavar": "URL"}),
     ] = ()
+    alarms: Annotated[
+        tuple[TopicFilter, ...],
+        Meta(description="Topic filters of what goes up before everything else.", extra={"metavar": "FILTER"}),
+    ] = ()
+    bulk: Annotated[
+        tuple[TopicFilter, ...],
+        Meta(description="Topic filters of what goes up when nothing else waits.", extra={"metavar": "FILTER"}),
+    ] = ()
     max_uplink_queue_bytes: Annotated[
-        Count, Meta(description="Bytes of messages that wait for the uplink, until publishers are refused or slowed.")
+        Count,
+        Meta(
+            description="Bytes of messages that wait for the uplink, in each class (alarms, bulk, the rest), until "
+            "publishers are refused or slowed."
+        ),
     ] = 16 << 20
 
 

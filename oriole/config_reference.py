@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import Meta, Struct
 
-from oriole.config import BrokerConfig, EdgeConfig, Key, NodeName, keys
+from oriole.config import BrokerConfig, EdgeConfig, Key, NodeName, TopicFilter, keys
 from oriole.urls import Listener, SerialPort, Uplink
 
 _INTRODUCTION = """\
@@ -22,6 +22,7 @@ _WORDS = {
     int: "whole number",
     str: "text",
     NodeName: "text",
+    TopicFilter: "topic filter",
     Listener: "URL",
     Uplink: "URL",
     SerialPort: "URL",

@@ -58,6 +58,10 @@ class Observer(Observation):
         self._shown: Message | None = None
         self.unsettled: Message | None = None
 
+    def has_room_for(self, message: Message) -> bool:
+        """See `Sink`: it is never full."""
+        return True
+
     def confirm(self, message: Message, tail: bytes, now: int) -> bool:
         """Notify so that we learn of its arrival. False, and nothing sent, if it is too soon after the last time."""
         if now >= self._confirm_at and self._send(Code.CONTENT, tail, message, now):

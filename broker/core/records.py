@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from broker.core.message import Message
+from oriole.link.uplink import Mark
 
 Owed = tuple[int, int, bool, tuple[int, ...]]
 """A session's number, and how it is granted the message: QoS, RETAIN, subscription identifiers."""
@@ -33,18 +34,6 @@ class Accepted:
     messages: Sequence[Message]
     is_kept: bool = False
     owed: list[Owed] = field(default_factory=list)
-
-
-@dataclass(slots=True, frozen=True)
-class Mark:
-    """Of another node's messages of one class, which it numbers within an epoch, all up to `sequence` were taken; the
-    last of them was sent in this `life` of it.
-    """
-
-    epoch: str
-    traffic_class: str
-    sequence: int
-    life: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -102,7 +91,8 @@ class Testament:
 class Opened:
     """A session begins, empty, and its client is there. What was known of another session of the number is void.
 
-    `window` is how many deliveries its client takes at once; `last_identifier` the packet identifier before the first.
+    `window` is how many deliveries its client takes at once; `last_identifier` the packet identifier before the first;
+    `node` the name of another node whose session it is, or empty.
     """
 
     session: int
@@ -112,6 +102,7 @@ class Opened:
     window: int
     will: Testament | None
     last_identifier: int = 0
+    node: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,6 +114,7 @@ class Resumed:
     expiry_interval: int
     window: int
     will: Testament | None
+    node: str = ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,16 +6,18 @@ A session holds its router; tenants, later, are more routers. The router knows s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Protocol
 
 from broker.core.backlog import Backlog
 from broker.core.engine import Engine
 from broker.core.message import Message, Stored
-from broker.core.records import Accepted, Mark, Routed, Taken
+from broker.core.records import Accepted, Routed, Taken, Unkept
 from broker.core.retained import Retained
 from broker.core.routes import Route, Routes
 from broker.core.settlement import Reason
 from broker.core.sink import Form, Sink
+from oriole.link.uplink import Mark
 
 
 class Interest(Protocol):
@@ -55,7 +57,7 @@ class Router:
         full_sinks: how many sinks have `full` set: while it is 0, no publish looks for one.
         is_refusing: no QoS 1 or 2 message is taken for the time being, for it could not be recorded.
         last_taken: number of the last message that was recorded before it is routed.
-        unrouted: those of them that are not routed yet, by number.
+        unrouted: those of them that are not routed yet, by number, each with the mark that it came with.
     """
 
     __slots__ = (
@@ -74,7 +76,7 @@ class Router:
         self.full_sinks = 0
         self.is_refusing = False
         self.last_taken = 0
-        self.unrouted: dict[int, Message] = {}
+        self.unrouted: dict[int, tuple[Message, Mark | None]] = {}
         self.backlog = Backlog()
 
     def subscribe(self, filter: bytes, sink: Sink, form: Form, now: int) -> bool:
@@ -110,7 +112,7 @@ class Router:
             return Reason.QUEUE_FULL
         if self.full_sinks:
             for sink in route.sinks:
-                if sink.full:
+                if sink.full and not sink.has_room_for(message):
                     return sink
         if message.retain and not self.retained.room_for(message):
             return Reason.QUEUE_FULL
@@ -143,6 +145,16 @@ class Router:
             for group in route.groups:
                 group.form.deliver(message, group.sinks, now)
         message.record = None
+
+    def publish_all(self, messages: Sequence[Message], now: int) -> None:
+        """Route messages with QoS > 0 or as retained state, in order; those in a row that are alike together."""
+        for (topic, retain, qos), group in groupby(messages, _likeness):
+            alike = list(group)
+            if retain or not qos or any(message.expires_at for message in alike):
+                for message in alike:
+                    self.publish(message, now)
+            else:
+                self.deliver_all(alike, self.routes.resolve(topic), now)
 
     def deliver_all(self, messages: Sequence[Message], route: Route, now: int) -> None:
         """`deliver` for messages with QoS > 0 on one topic that came together, none of them retained."""
@@ -185,7 +197,7 @@ class Router:
             for message in messages:
                 self.last_taken += 1
                 message.taken = self.last_taken
-                self.unrouted[message.taken] = message
+                self.unrouted[message.taken] = message, mark
 
     def let_go(self, message: Message) -> None:
         """A message that was taken over is not to be routed after all."""
@@ -205,6 +217,12 @@ class Router:
         for message in messages:
             message.record = record
 
+    def forget(self, topic: bytes) -> None:
+        """Let go of a retained value here; nobody has deleted it."""
+        self.retained.remove(topic)
+        if self.engine.promises.is_recording:
+            self.engine.promises.records.append(Unkept(topic))
+
     def late(self, filter: bytes, now: int) -> Iterator[Message]:
         """What a new subscription to `filter` gets of what was published before: retained state and held pushes."""
         keeping_book = self.engine.settlement.book is not None
@@ -221,3 +239,7 @@ class Router:
             self.arbiter.retain(message, now)
         self.retained.put(message)
         return not message.topic.startswith(b"$")  # what a node says of itself it says anew
+
+
+def _likeness(message: Message) -> tuple[bytes, bool, int]:
+    return message.topic, message.retain, message.qos

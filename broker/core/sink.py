@@ -32,6 +32,9 @@ class Sink(Publisher, Protocol):
     remote: bool
     """It leads to another node: its subscriptions are no interest of this node's own devices."""
 
+    def has_room_for(self, message: Message) -> bool:
+        """Whether, full as it is, it has room for this message after all."""
+
 
 class Form(Protocol):
     """One encoding and those who take it. Immutable; equal forms make one group, by `__eq__` and `__hash__`."""

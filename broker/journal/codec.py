@@ -19,7 +19,6 @@ from broker.core.records import (
     CaughtUp,
     Ended,
     Left,
-    Mark,
     Marked,
     Met,
     Opened,
@@ -43,6 +42,7 @@ from broker.core.records import (
     Unsubscribed,
     WillSent,
 )
+from oriole.link.uplink import Mark
 
 Row = list[Any]
 
@@ -203,21 +203,23 @@ def _opened(record: Opened, _: int) -> object:
         record.window,
         _testament(record.will),
         record.last_identifier,
+        record.node,
     )
 
 
 def _read_opened(row: Row, shift_ms: int) -> Opened:
-    _, session, client_id, username, expiry_interval, window, will, last_identifier = row
-    return Opened(session, client_id, username, expiry_interval, window, _read_will(will), last_identifier)
+    _, session, client_id, username, expiry_interval, window, will, last_identifier, node = row
+    return Opened(session, client_id, username, expiry_interval, window, _read_will(will), last_identifier, node)
 
 
 def _resumed(record: Resumed, _: int) -> object:
-    return 6, record.session, record.username, record.expiry_interval, record.window, _testament(record.will)
+    will = _testament(record.will)
+    return 6, record.session, record.username, record.expiry_interval, record.window, will, record.node
 
 
 def _read_resumed(row: Row, shift_ms: int) -> Resumed:
-    _, session, username, expiry_interval, window, will = row
-    return Resumed(session, username, expiry_interval, window, _read_will(will))
+    _, session, username, expiry_interval, window, will, node = row
+    return Resumed(session, username, expiry_interval, window, _read_will(will), node)
 
 
 def _read_will(row: Any) -> Testament | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
@@ -74,13 +73,7 @@ class Acknowledgements:
         router = self.session.router
         for _, message in self.received:
             router.backlog.remove(message)
-        for (topic, retain), group in groupby((message for _, message in self.received), _topic_and_retain):
-            messages = list(group)
-            if retain or any(message.expires_at for message in messages):
-                for message in messages:
-                    router.publish(message, now)
-            else:
-                router.deliver_all(messages, router.routes.resolve(topic), now)
+        router.publish_all([message for _, message in self.received], now)
 
     def broken(self, now: int) -> None:
         """Nothing was promised: forget the QoS 2 identifiers, so that repeats are new, and close."""
@@ -92,7 +85,3 @@ class Acknowledgements:
                 received.pop(identifier, None)
         if self.connection.session is self.session:
             self.connection.fail(ProtocolError("the journal failed", ReasonCode.UNSPECIFIED_ERROR), now)
-
-
-def _topic_and_retain(message: Message) -> tuple[bytes, bool]:
-    return message.topic, message.retain

@@ -20,12 +20,11 @@ from broker.core.questions import Action
 from broker.core.routes import Route
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
-from broker.mqtt import nodes, subscribing
+from broker.mqtt import batches, subscribing
 from broker.mqtt.acknowledgements import Acknowledgements
 from broker.mqtt.bursts import end_of_pings, take_acknowledgements, take_publishes
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL
 from broker.mqtt.publishing import read_publish
-from oriole.link.uplink import Stamp
 from oriole.wire.mqtt import (
     V5,
     V311,
@@ -48,6 +47,7 @@ from oriole.wire.mqtt import (
     encode,
 )
 from oriole.wire.mqtt import read_header as read_fixed_header
+from oriole.wire.uplink import BATCH
 
 if TYPE_CHECKING:
     from broker.mqtt.service import MqttService
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 FOUR_BYTE_PACKETS = frozenset((0x40, 0x50, 0x62, 0x70))
 """First bytes of the acknowledgements whose shortest form is a packet identifier and nothing else."""
 DOLLAR = ord("$")
+BATCH_TOPIC = BATCH.encode()
 MOST_UNKEPT = 4096
 """Acknowledgements that may wait for the journal before the client is no longer read: a few commits' worth."""
 MOST_AT_ONCE = 512
@@ -260,14 +261,15 @@ class Connection:
         message, identifier, stamp = read_publish(session, first, data, body, stop, now)
         qos, topic = message.qos, message.topic
         reserved = topic.startswith(b"$")
+        if reserved and session.node is not None and topic == BATCH_TOPIC and not qos:
+            self._batch(session, message.payload, now)
+            return
         if reserved or (session.restricted and not self._permitted(session, Action.PUBLISH, topic)):
             self._refuse(session, message, identifier, ReasonCode.NOT_AUTHORIZED, Reason.NOT_PERMITTED, now)
         elif self.service.name in stamp.path:  # it was here: taken, so that nobody sends it again, and goes no further
             self._refuse(session, message, identifier, ReasonCode.SUCCESS, Reason.LOOP, now)
         elif qos == 0:
             session.router.publish(message, now)
-        elif session.node is not None and stamp.sequence and qos == 1:
-            self._numbered(session, message, stamp, identifier, now)
         else:
             self._accept(session, message, identifier, now)
 
@@ -295,16 +297,14 @@ class Connection:
             router.deliver(message, route, now)
             promise.answer(PUBACK + PACKET_IDENTIFIERS[identifier])
 
-    def _numbered(self, session: Session, message: Message, stamp: Stamp, identifier: int, now: int) -> None:
-        """A message of another node, which knows by its number whether it was here before."""
+    def _batch(self, session: Session, payload: bytes, now: int) -> None:
+        """Numbered messages of another node."""
         self._await_backlog(session)
-        route = session.router.routes.resolve(message.topic)
-        arrival = nodes.receive(self, session, message, stamp, identifier, route, now)
-        if isinstance(arrival, nodes.Arrival):
-            self._hand_over_promises()
-            session.router.engine.promises.made.append(arrival)
-        else:
-            self._obstructed(session, message, identifier, arrival, now)
+        batch = batches.read_batch(payload)
+        if unknown := batches.unknown_topics(session, batch):
+            self._ask(session, Action.PUBLISH, unknown)
+        self._hand_over_promises()
+        session.router.engine.promises.made.append(batches.receive(self, session, batch, now))
 
     def _let_others_go_first(self) -> NoReturn:
         self.channel.hold()

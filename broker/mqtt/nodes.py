@@ -1,8 +1,8 @@
 """The centre's side of an uplink: clients that are Oriole nodes (docs/uplink.md).
 
-They differ from other clients in three ways: what they publish is numbered, so that a repeat is known whatever happened
-to the link; what they are sent says where it stands in this node's order; and retained messages that answer a
-SUBSCRIBE end with a mark, so that what is missing is known to be deleted.
+They differ from other clients in three ways: what they publish comes in numbered batches (`batches`), so that a repeat
+is known whatever happened to the link; what they are sent says where it stands in this node's order; and retained
+messages that answer a SUBSCRIBE end with a mark, so that what is missing is known to be deleted.
 """
 
 from __future__ import annotations
@@ -11,17 +11,29 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.core.message import Header, Message
-from broker.core.records import Mark
-from broker.core.settlement import Reason
 from broker.mqtt.forms import MqttForm, publish_properties, read_header
-from oriole.link.uplink import SNAPSHOT_END, Stamp, StampError
-from oriole.wire.mqtt import V5, Properties, ProtocolError, PubAck, encode
+from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp, StampError
+from oriole.wire.mqtt import V5, Properties, ProtocolError
 
 if TYPE_CHECKING:
-    from broker.core.routes import Route
-    from broker.core.sink import Sink
-    from broker.mqtt.connection import Connection
     from broker.mqtt.session import Session
+
+
+class Peer:
+    """A node that is connected.
+
+    Attributes:
+        name, epoch, life: how it introduced itself.
+        expected: the number to follow, by class, once there was one on this connection.
+    """
+
+    __slots__ = ("epoch", "expected", "life", "name")
+
+    def __init__(self, greeting: Greeting) -> None:
+        self.name = greeting.name
+        self.epoch = greeting.epoch
+        self.life = greeting.life
+        self.expected: dict[str, int] = {}
 
 
 class NodeForm(MqttForm):
@@ -59,62 +71,6 @@ class NodeForm(MqttForm):
         return publish_properties(message, identifiers, now, stamp.pairs())
 
 
-class Arrival:
-    """A numbered message of a node: routed and acknowledged, with its place in the order, once it is recorded."""
-
-    __slots__ = ("connection", "identifier", "message", "repeat", "session", "stamp")
-
-    def __init__(
-        self,
-        connection: Connection,
-        session: Session,
-        identifier: int,
-        stamp: Stamp,
-        message: Message,
-        repeat: bool,
-    ) -> None:
-        self.connection = connection
-        self.session = session
-        self.identifier = identifier
-        self.stamp = stamp
-        self.message = message
-        self.repeat = repeat
-
-    def kept(self, now: int) -> None:
-        """Route it, unless it is a repeat, and acknowledge."""
-        message = self.message
-        if not self.repeat:
-            self.session.router.backlog.remove(message)
-            self.session.router.publish(message, now)
-        order = self._order(now) if message.retain else 0
-        if self.connection.session is self.session:
-            pairs = Stamp(order=order).pairs()
-            answer = PubAck(self.identifier, properties=Properties(user_property=pairs))
-            self.connection.channel.send(encode(answer, V5))
-
-    def _order(self, now: int) -> int:
-        """The place of a retained value. Of a repeat, that of what the node set last; 0 where somebody else did since:
-        that value is on its way to the node, and has the higher place."""
-        message, peer = self.message, self.session.node
-        if not self.repeat:
-            return message.order
-        kept = self.session.router.retained.get(message.topic, now)
-        if kept is None or kept.header is None or peer is None or kept.header.node_path[-1:] != (peer.name,):
-            return 0
-        return kept.order
-
-    def broken(self, now: int) -> None:
-        """It was not recorded: the repeat is new."""
-        peer = self.session.node
-        if not self.repeat:
-            self.session.router.backlog.remove(self.message)
-            self.session.router.let_go(self.message)
-        if peer is not None and not self.repeat:
-            self.session.service.marks.withdraw(peer.epoch, self.stamp.traffic_class, self.stamp.sequence)
-        if self.connection.session is self.session:
-            self.connection.end(now)
-
-
 def read_stamped(session: Session, properties: Properties) -> tuple[Header | None, Stamp]:
     """A node's PUBLISH properties as the publisher's header and the node's stamp. Raises ProtocolError."""
     try:
@@ -124,31 +80,12 @@ def read_stamped(session: Session, properties: Properties) -> tuple[Header | Non
     return read_header(properties, stamp.path), stamp
 
 
-def receive(
-    connection: Connection, session: Session, message: Message, stamp: Stamp, identifier: int, route: Route, now: int
-) -> Arrival | Sink | Reason:
-    """Take a numbered message of a node: the promise to acknowledge it, or what stands in its way."""
-    service, peer = session.service, session.node
-    assert peer is not None
-    marks, number = service.marks, (peer.epoch, stamp.traffic_class, stamp.sequence)
-    repeat = marks.is_repeat(*number)
-    if repeat:
-        session.settlement.refuse(message, Reason.REPEAT, now)
-    else:
-        obstacle = Reason.QUEUE_FULL if marks.overtakes(*number) else session.router.obstacle(message, route)
-        if obstacle is not None:
-            marks.refuse(*number)
-            return obstacle
-        marks.take(*number)
-        message.qos = stamp.qos or message.qos
-        session.router.take_over([message], mark=Mark(*number))
-        session.router.backlog.add(message)
-    return Arrival(connection, session, identifier, stamp, message, repeat)
-
-
 def snapshot_end(session: Session, filters: list[bytes]) -> Message:
-    """The mark after the retained messages that answer a SUBSCRIBE for `filters`."""
-    mark = Message(SNAPSHOT_END.encode(), b"\n".join(filters), qos=1)
+    """The mark after the retained messages that answer a SUBSCRIBE for `filters`: they are for the life of the node
+    that is connected now, for others may have seen a part of them.
+    """
+    life = session.node.life.encode() if session.node is not None else b""
+    mark = Message(SNAPSHOT_END.encode(), b"\n".join((life, *filters)), qos=1)
     mark.order = session.router.order
     return mark
 

@@ -19,7 +19,6 @@ from broker.core.records import (
     CaughtUp,
     Ended,
     Left,
-    Mark,
     Marked,
     Met,
     Opened,
@@ -44,8 +43,10 @@ from broker.core.records import (
     WillSent,
 )
 from broker.mqtt.forms import Delivery
+from broker.mqtt.nodes import NodeForm, Peer
 from broker.mqtt.past import Past
 from broker.mqtt.session import IDENTIFIERS, Session, Subscription, identifier_of
+from oriole.link.uplink import Greeting, Mark
 from oriole.wire.mqtt import PacketType, Will, decode_properties
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Remembered:
     expiry_interval: int
     window: int
     will: Testament | None
+    node: str
+    """The name of another node whose session it is, or empty."""
     first: int
     """The number of the oldest delivery that has not ended, or of the next."""
     begin: int
@@ -151,12 +154,13 @@ class Recollection:
         streams: what is owed to the centre, by number.
         places: the centre's order of retained topics.
         asked: filters that the centre was asked for.
-        met: which centre it was; None: there was none.
+        met: which centre it was, last; None: there was none.
+        lives: in which the centre may have got the newest message that it has.
         last_session, last_taken, last_order: the highest numbers given so far.
     """
 
     __slots__ = (
-        "_takers", "asked", "last_order", "last_session", "last_taken", "marks", "met", "places", "retained",
+        "_takers", "asked", "last_order", "last_session", "last_taken", "lives", "marks", "met", "places", "retained",
         "sessions", "streams", "unrouted",
     )  # fmt: skip
 
@@ -187,7 +191,7 @@ class Recollection:
             Skipped: lambda record: self._of_stream(
                 record, lambda stream: stream.messages.extend([None] * record.count)
             ),
-            Released: lambda record: self._of_stream(record, lambda stream: stream.release(record.upto)),
+            Released: self._released,
             Ruled: lambda record: self.places.__setitem__(record.topic, record.order),
             Asked: self._asked,
             Met: self._met,
@@ -202,6 +206,7 @@ class Recollection:
         self.places: dict[bytes, int] = {}
         self.asked: dict[bytes, None] = {}
         self.met: Met | None = None
+        self.lives: list[str] = []
         self.marks: dict[tuple[str, str], Mark] = {}
 
     def take(self, record: Record) -> None:
@@ -260,7 +265,8 @@ class Recollection:
     def _mark(self, mark: Mark) -> None:
         key = mark.epoch, mark.traffic_class
         if key not in self.marks or self.marks[key].sequence <= mark.sequence:
-            self.marks[key] = mark
+            self.marks.pop(key, None)
+            self.marks[key] = mark  # the last one is the newest
 
     # ---- The uplink
 
@@ -273,6 +279,10 @@ class Recollection:
         self.streams[record.number] = RememberedStream(record.traffic_class, record.first)
         self.last_session = max(self.last_session, record.number)
 
+    def _released(self, record: Released) -> None:
+        self._of_stream(record, lambda stream: stream.release(record.upto))
+        del self.lives[:-1]
+
     def _asked(self, record: Asked) -> None:
         if record.is_wanted:
             self.asked[record.filter] = None
@@ -280,7 +290,13 @@ class Recollection:
             self.asked.pop(record.filter, None)
 
     def _met(self, record: Met) -> None:
+        if self.met is None or self.met.centre != record.centre:
+            self.places.clear()
         self.met = record
+        if not record.life:
+            self.lives.clear()
+        elif record.life not in self.lives:
+            self.lives.append(record.life)
 
     # ---- Sessions
 
@@ -298,6 +314,7 @@ class Recollection:
             record.expiry_interval,
             record.window,
             record.will,
+            record.node,
             first,
             first,
         )
@@ -308,6 +325,7 @@ class Recollection:
         if session is not None:
             session.username, session.expiry_interval = record.username, record.expiry_interval
             session.window, session.will, session.left_at = record.window, record.will, None
+            session.node = record.node
 
     def _left(self, record: Left) -> None:
         session = self.sessions.get(record.session)
@@ -361,7 +379,7 @@ class Recollection:
             message.promised = True  # acknowledged long ago: it stays, whatever the limits are by now
             router.retained.put(message)
         for mark in self.marks.values():
-            service.marks.take(mark.epoch, mark.traffic_class, mark.sequence)
+            service.marks.take(mark)
         router.last_taken = self.last_taken
         service.last_number = self.last_session
         sessions = [(self._restore(service, remembered, now), remembered) for remembered in self.sessions.values()]
@@ -383,6 +401,9 @@ class Recollection:
         session.persistent = remembered.expiry_interval > 0
         session.recorded = session.persistent and service.engine.promises.is_recording
         session.received = remembered.received or None
+        if remembered.node:
+            session.node = Peer(Greeting(remembered.node, ""))
+            session.encoding = NodeForm(service.name)
         for filter, subscription in remembered.subscriptions.items():
             session.subscriptions[filter] = subscription
             service.router.subscribe(filter, session, session.form(subscription), now)

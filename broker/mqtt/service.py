@@ -18,7 +18,7 @@ from broker.core.settlement import Reason
 from broker.mqtt.connection import Connection
 from broker.mqtt.departures import Return, Welcome
 from broker.mqtt.forms import encoding_of, read_header
-from broker.mqtt.nodes import NodeForm
+from broker.mqtt.nodes import NodeForm, Peer
 from broker.mqtt.session import MOST_PERMISSIONS, NEVER, Session, nowhere
 from broker.mqtt.snapshots import session_records, testament
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting, Marks, StampError
@@ -45,8 +45,8 @@ class MqttService:
     """
 
     __slots__ = (
-        "_log", "_make_client_id", "connected", "engine", "epoch", "last_number", "limits", "marks", "name", "nowhere",
-        "router", "sessions",
+        "_log", "_make_client_id", "connected", "engine", "epoch", "last_number", "limits", "marks", "name", "nodes",
+        "nowhere", "router", "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,7 @@ class MqttService:
         self.name = name
         self.epoch = epoch
         self.marks = Marks()
+        self.nodes: dict[str, Session] = {}
         self._make_client_id = make_client_id
         self._log = log
         self.nowhere = nowhere(router.engine)
@@ -122,32 +123,50 @@ class MqttService:
         connect = connection.connect
         if connect is None or connection.channel.closing:
             return
-        code = self._refusal(connection, connect, verdict)
+        code, reason = self._refusal(connection, connect, verdict)
         if code is not None:
-            self.report(connection, f"CONNECT refused: {code.name.lower().replace('_', ' ')}")
-            self.refuse(connection, code, connection.version)
+            self.report(connection, f"CONNECT refused: {reason or code.name.lower().replace('_', ' ')}")
+            self.refuse(connection, code, connection.version, reason)
             connection.end(now)
             return
         self._admit(connection, connect, verdict, now)
         connection.answered()
 
-    def _refusal(self, connection: Connection, connect: Connect, verdict: Verdict) -> ReasonCode | None:
+    def _refusal(self, connection: Connection, connect: Connect, verdict: Verdict) -> tuple[ReasonCode | None, str]:
+        """Why a client is not let in, and in words where a person should know more; None: it is."""
         if not verdict.allowed:
-            return ReasonCode(verdict.reason_code)
+            return ReasonCode(verdict.reason_code), ""
         if connect.properties.authentication_method is not None:
-            return ReasonCode.BAD_AUTHENTICATION_METHOD
+            return ReasonCode.BAD_AUTHENTICATION_METHOD, ""
         if not connect.client_identifier and connection.version == V311 and not connect.clean_start:
-            return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+            return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, ""
         known = self.sessions.get(connect.client_identifier)
         if self.connected >= self.limits.max_connections and (known is None or known.connection is None):
-            return ReasonCode.SERVER_BUSY
+            return ReasonCode.SERVER_BUSY, ""
         if known is None and len(self.sessions) >= self.limits.max_sessions:
-            return ReasonCode.QUOTA_EXCEEDED
-        return None
+            return ReasonCode.QUOTA_EXCEEDED, ""
+        greeting = _greeting(connect.properties)
+        return (None, "") if greeting is None else self._refusal_of_node(greeting, known)
 
-    def refuse(self, connection: Connection, code: ReasonCode, version: int) -> None:
-        """Say no to a CONNECT, in the words of its version."""
-        connection.channel.send(encode(ConnAck(False, code), version))
+    def _refusal_of_node(self, greeting: Greeting, known: Session | None) -> tuple[ReasonCode | None, str]:
+        """Two nodes must not go by one name, nor number their messages by one epoch: a disk was copied, or a backup
+        restored. One that comes back is in the same life, or its last connection is gone."""
+        for other in (known, self.nodes.get(greeting.epoch)):
+            if other is not None and other.connection is not None and other.node is not None:
+                peer = other.node
+                if peer.life != greeting.life and greeting.life:
+                    what = "name" if peer.name == greeting.name else "data"
+                    return ReasonCode.SERVER_BUSY, f"another edge with this {what} is connected"
+        if self.marks.is_held_by_another(greeting.epoch, (greeting.life, *greeting.lives)):
+            return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "another edge went on from the same data"
+        return None, ""
+
+    def refuse(self, connection: Connection, code: ReasonCode, version: int, reason: str = "") -> None:
+        """Say no to a CONNECT, in the words of its version; `reason` is for another node."""
+        properties = Properties()
+        if reason:
+            properties = Properties(reason_string=reason, user_property=Greeting(self.name, self.epoch).pairs())
+        connection.channel.send(encode(ConnAck(False, code, properties), version))
 
     def _admit(self, connection: Connection, connect: Connect, verdict: Verdict, now: int) -> None:
         answer = Properties()
@@ -220,6 +239,7 @@ class MqttService:
         session.encoding = encoding_of(connection.version, session.max_packet_bytes)
         session.node = self._greet(asked, answer) if connection.version == V5 else None
         if session.node is not None:
+            self.nodes[session.node.epoch] = session
             connection.max_packet_bytes = limits.max_packet_bytes + MOST_STAMP_BYTES
             session.encoding = NodeForm(self.name, max_packet_bytes=session.max_packet_bytes)
         if session.expiry_interval:  # else as it was: what the journal knows of, it is told the end of
@@ -234,8 +254,10 @@ class MqttService:
         """Tell the journal of a client that came in, if its session or its will has to survive."""
         records = self.engine.promises.records
         if session.recorded or (session.number and not session.persistent):
+            node = session.node.name if session.node is not None else ""
+            will = testament(session)
             records.append(
-                Resumed(session.number, session.username, session.expiry_interval, session.window, testament(session))
+                Resumed(session.number, session.username, session.expiry_interval, session.window, will, node)
             )
         elif session.persistent or session.will is not None:
             if not session.number:
@@ -244,15 +266,14 @@ class MqttService:
             session.recorded = session.persistent
             records += session_records(session, now)
 
-    def _greet(self, asked: Properties, answer: Properties) -> Greeting | None:
-        """Whether the client is another node; if it is, tell it who we are."""
-        try:
-            peer = Greeting.read(asked.user_property)
-        except StampError:
+    def _greet(self, asked: Properties, answer: Properties) -> Peer | None:
+        """Whether the client is another node; if it is, tell it who we are, and what we have of it."""
+        greeting = _greeting(asked)
+        if greeting is None:
             return None
-        if peer is not None:
-            answer.user_property = Greeting(self.name, self.epoch, self.router.order).pairs()
-        return peer
+        has = tuple((mark.traffic_class, mark.sequence) for mark in self.marks.of(greeting.epoch))
+        answer.user_property = Greeting(self.name, self.epoch, self.router.order, has=has).pairs()
+        return Peer(greeting)
 
     def _renew_forms(self, session: Session, now: int) -> None:
         """The client may have come back with another version or packet limit: encode for that."""
@@ -288,6 +309,8 @@ class MqttService:
             return
         self.connected -= 1
         self.engine.pressure.left(connection.channel)
+        if session.node is not None and self.nodes.get(session.node.epoch) is session:
+            del self.nodes[session.node.epoch]
         session.connection = None
         session.channel = self.nowhere
         session.window = 0
@@ -383,6 +406,14 @@ class MqttService:
                 if connection.version == V5:
                     connection.channel.send(encode(Disconnect(ReasonCode.SERVER_SHUTTING_DOWN), V5))
                 connection.end(now)
+
+
+def _greeting(properties: Properties) -> Greeting | None:
+    """How a client introduces itself, if it is another node."""
+    try:
+        return Greeting.read(properties.user_property)
+    except StampError:
+        return None
 
 
 def will_message(will: Will, session: Session, now: int) -> Message:

@@ -19,13 +19,13 @@ from broker.core.settlement import Reason
 from broker.mqtt.departures import Departure
 from broker.mqtt.forms import Delivery, MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
-from oriole.link.uplink import Greeting
 from oriole.wire.mqtt import V311
 from oriole.wire.mqtt.decode import MAX_FILTERS
 
 if TYPE_CHECKING:
     from broker.core.engine import Engine
     from broker.mqtt.connection import Connection
+    from broker.mqtt.nodes import Peer
     from broker.mqtt.past import Past
     from broker.mqtt.service import MqttService
     from oriole.wire.mqtt import Will
@@ -102,7 +102,7 @@ class Session:
         will_is_bare: it comes from a client without properties, and may be a push's envelope.
         encoding: how its client takes packets; subscriptions add their options to it.
         past: what new subscriptions are still to get of what was published before; None once they have it.
-        node: how the client introduced itself, if it is another Oriole node.
+        node: the client, if it is another Oriole node.
         restricted, permissions: whether every topic needs a verdict, and the verdicts so far.
     """
 
@@ -122,7 +122,7 @@ class Session:
         self.connection: Connection | None = None
         self.channel: Channel = service.nowhere
         self.encoding = encoding_of(V311)
-        self.node: Greeting | None = None
+        self.node: Peer | None = None
         self.username: str | None = None
         self.max_packet_bytes = 0
         self.window = 0
@@ -234,6 +234,10 @@ class Session:
             return False
         limits = self.limits
         return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
+
+    def has_room_for(self, message: Message) -> bool:
+        """See `Sink`: a queue that is full is full for all."""
+        return False
 
     def measure(self) -> None:
         """See whether there is still room in the queue."""

@@ -13,7 +13,6 @@ from broker.core.records import (
     ENDED_OTHERWISE,
     Accepted,
     Left,
-    Mark,
     Marked,
     Opened,
     Owes,
@@ -61,6 +60,7 @@ def session_records(session: Session, now: int) -> Iterator[Record]:
         max(session.window, len(session.inflight)),
         testament(session),
         before,
+        session.node.name if session.node is not None else "",
     )
     if session.persistent:
         yield from _persistent_records(session)
@@ -113,21 +113,29 @@ def _owes(number: int, delivery: Delivery) -> Owes:
     return Owes(message, (number, qos, retain, identifiers))
 
 
-def node_records(service: MqttService, now: int) -> Iterator[Record]:
-    """A whole node, whatever was recorded before."""
+def node_records(
+    service: MqttService, now: int, beside: Callable[[], Iterator[Record]] = lambda: iter(())
+) -> Iterator[Record]:
+    """A whole node, whatever was recorded before: its MQTT service, and what it has `beside` that."""
     yield Reset()
-    for portion in pieces(service, 1000, lambda: now):
+    for portion in pieces(service, 1000, lambda: now, beside):
         yield from portion
 
 
-def pieces(service: MqttService, size: int, clock: Callable[[], int]) -> Iterator[list[Record]]:
+def pieces(
+    service: MqttService,
+    size: int,
+    clock: Callable[[], int],
+    beside: Callable[[], Iterator[Record]] = lambda: iter(()),
+) -> Iterator[list[Record]]:
     """A whole node in portions of about `size` records, each to be recorded before anything else happens: what was
-    taken and is not routed yet, what it keeps, and every session. It may change between two portions.
+    taken and is not routed yet, what it keeps, every session, and what it has `beside`. It may change between two
+    portions.
     """
     router = service.router
     portion: list[Record] = [Placed(router.order)]
-    portion += [Taken(message.taken, [message]) for message in router.unrouted.values()]
-    portion += [Marked(Mark(*mark)) for mark in service.marks.highest()]
+    portion += [Taken(number, [message], mark=mark) for number, (message, mark) in router.unrouted.items()]
+    portion += [Marked(mark) for mark in service.marks]
     yield portion
     topics = [message.topic for message in router.retained if not message.topic.startswith(b"$")]
     for start in range(0, len(topics), size):
@@ -142,6 +150,7 @@ def pieces(service: MqttService, size: int, clock: Callable[[], int]) -> Iterato
             yield portion
             portion = []
     yield portion
+    yield [*beside()]
 
 
 def _left_at(session: Session, now: int) -> int:

@@ -87,6 +87,10 @@ class SerialDevice:
 
     # ---- down: what the node owes it
 
+    def has_room_for(self, message: Message) -> bool:
+        """See `Sink`: a queue that is full is full for all."""
+        return False
+
     def offer(self, message: Message, qos: int, retain: bool, now: int) -> None:
         """Take a message for the device; it is settled now or later."""
         settlement = self._settlement

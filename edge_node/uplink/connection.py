@@ -6,7 +6,8 @@ none of them wants us is it left at a try every ten seconds: that is for a perso
 
 A link that fails silently leaves a connection that neither end knows to be dead, and after it heals the kernel's own
 retransmissions wait for as long again as it was gone. So when the centre owes an answer, a second connection is tried
-beside the first. If it is there before the answer, it takes the first one's place.
+beside the first. If it is there before the answer, it takes the first one's place. When the system says that a link
+came up, all that is done at once.
 """
 
 from __future__ import annotations
@@ -61,14 +62,17 @@ class UplinkConnection:
         self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
+        self._changed = asyncio.Event()  # links of this machine
         self._failed = False
 
     def open(self) -> None:
         """Begin to connect."""
+        self._dialler.watch(self._changed.set)
         self._task = self._host.loop.create_task(self._keep_connected())
 
     def close(self) -> None:
         """Say goodbye and stop."""
+        self._dialler.close()
         if self._task is not None:
             self._task.cancel()
         if self._line is not None:
@@ -89,32 +93,58 @@ class UplinkConnection:
                 refused = self._uplink.unwelcome
             refusals = refusals + 1 if refused else 0
             pause_s = UNWELCOME_RETRY_S if refusals >= self._address_count else RETRY_S
-            await asyncio.sleep(max(0.0, began_at + share * pause_s - loop.time()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(0.0, began_at + share * pause_s - loop.time()))
 
     async def _try(self, address: Endpoint) -> Line | None:
-        try:
-            return await asyncio.wait_for(self._dialler.dial(address), CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
-            self._say_once(address, error)
-            return None
+        """Connect; begin anew where links change meanwhile, for the way may be open now."""
+        while True:
+            self._changed.clear()
+            dialling = asyncio.ensure_future(self._dialler.dial(address))
+            changed = asyncio.ensure_future(self._changed.wait())
+            try:
+                await asyncio.wait((dialling, changed), timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+                if dialling.done():
+                    return dialling.result()
+                if not changed.done():
+                    raise TimeoutError
+            except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
+                self._say_once(address, error)
+                return None
+            finally:
+                dialling.cancel()
+                changed.cancel()
 
     async def _replacement(self, address: Endpoint) -> Line | None:
         """Wait for the end of the connection; or for one that was there before the centre's answer on the first."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), LOOK_S)
+            await self._something(LOOK_S)
             line = self._line
             if line is None:
                 return None
-            if not self._uplink.silent(self._host.now()):
+            has_changed = self._changed.is_set()
+            if has_changed:
+                self._uplink.probe(self._host.now())
+                self._host.wake()
+            elif not self._uplink.silent(self._host.now()):
                 continue
             second = await self._try(address)
             if second is None:
                 continue
-            if self._line is None or self._uplink.silent(self._host.now()):
+            is_doubtful = self._uplink.is_waiting if has_changed else self._uplink.silent(self._host.now())
+            if self._line is None or is_doubtful:
                 line.abort()
                 return second
             second.abort()
+
+    async def _something(self, timeout_s: float) -> None:
+        """Wait until the connection has ended, or links have changed; so long at most."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._ended, self._changed)]
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _serve(self, line: Line, address: Endpoint) -> None:
         self._failed = False
@@ -122,7 +152,7 @@ class UplinkConnection:
         self._line = line
         password = address.password.encode() if address.password is not None else None
         self._uplink.client.identify(address.username, password)
-        self._uplink.open(line.start(self), self._host.now())
+        self._uplink.open(line.start(self), self._host.now(), line.unsent_bytes)
         self._host.wake()
 
     def _say_once(self, address: Endpoint, error: OSError | UnicodeError) -> None:

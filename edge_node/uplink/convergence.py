@@ -7,7 +7,7 @@ with the same value, whatever was cut in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from broker.core.message import Message
@@ -90,6 +90,22 @@ class Convergence:
             return Ruling.WAIT
         state.order = order
         return Ruling.KEEP
+
+    def order_of(self, topic: bytes) -> int:
+        """The place of the topic's value, or of its end; 0: it has none."""
+        state = self._states.get(topic)
+        return 0 if state is None else state.order
+
+    def places(self) -> Iterator[tuple[bytes, int]]:
+        """All places that are known."""
+        for topic, state in self._states.items():
+            if state.order:
+                yield topic, state.order
+
+    def recall(self, places: Mapping[bytes, int]) -> None:
+        """Know these places again; values that were set here since are to be `published` after that."""
+        for topic, order in places.items():
+            self._state(topic).order = order
 
     def event(self) -> int:
         """A number for now, to tell what arrives after it from what was there before."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
-from typing import Protocol
+import sys
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from broker.core.channel import Channel
 from broker.listeners.host import Host
 from broker.listeners.tcp import Stream, TcpChannel
+from edge_node.uplink.link_watch import LinkWatch
 from edge_node.uplink.resolver import Resolver
 from oriole.urls import Endpoint
 
+SIOCOUTQNSD: Final = 0x894B
+"""Linux, <linux/sockios.h>: bytes in a TCP socket's send queue that were not sent."""
 SILENCE_MS = 6_000
 """Sent bytes that nobody acknowledges for so long mean that the path is gone (TCP_USER_TIMEOUT)."""
 
@@ -24,12 +30,21 @@ class Line(Protocol):
     def abort(self) -> None:
         """End it now, used or not, whatever waits."""
 
+    def unsent_bytes(self) -> int:
+        """What the system was given and has not sent yet, not even once."""
+
 
 class Dialler(Protocol):
     """Makes connections."""
 
     async def dial(self, address: Endpoint) -> Line:
         """Connect. Raises OSError, and UnicodeError for a name that no resolver takes."""
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called when there may be a way where there was none, until `close`."""
+
+    def close(self) -> None:
+        """Watch no more."""
 
 
 class TcpLine:
@@ -58,6 +73,13 @@ class TcpLine:
         else:
             self._channel.abort()
 
+    def unsent_bytes(self) -> int:
+        """See `Line`."""
+        try:
+            return int.from_bytes(fcntl.ioctl(self._socket, SIOCOUTQNSD, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):  # not Linux, or closed
+            return 0
+
 
 class TcpDialler:
     """Connects over TCP.
@@ -66,11 +88,22 @@ class TcpDialler:
         host: the loop that runs the engine.
     """
 
-    __slots__ = ("_host", "_resolver")
+    __slots__ = ("_host", "_resolver", "_watch")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._resolver = Resolver(host.loop)
+        self._watch: LinkWatch | None = None
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """See `Dialler`."""
+        self._watch = LinkWatch(self._host.loop, on_change)
+        self._watch.open()
+
+    def close(self) -> None:
+        """See `Dialler`."""
+        if self._watch is not None:
+            self._watch.close()
 
     async def dial(self, address: Endpoint) -> TcpLine:
         """See `Dialler`."""

@@ -1,29 +1,28 @@
-"""What the uplink decides: what goes up, what comes down, and when which is acknowledged. Sans-I/O, like the engine.
+"""What the uplink decides: who the centre is, what goes up and how, what comes down. Sans-I/O, like the engine.
 
-On its router it is a sink subscribed to everything but `$`, the interest that fetches what local sinks want, and the
-arbiter of retained values. Towards the centre it is an MQTT 5 client with a session, and, if the centre is an Oriole
-node, with stamps (docs/uplink.md).
+On its router it is a sink subscribed to everything but `$`. Towards the centre it is an MQTT 5 client with a session,
+and, if the centre is an Oriole node, a stream of batches over that connection (docs/uplink.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from broker.core.channel import Channel
-from broker.core.message import Message, Stored
+from broker.core.message import Message
 from broker.core.pressure import HIGH_WATER_BYTES
-from broker.core.records import Mark
+from broker.core.records import Met, Record
 from broker.core.router import Router
 from broker.core.settlement import Reason
 from broker.core.sink import Sink
-from broker.mqtt.forms import message_properties, read_header
-from edge_node.uplink.arrival import Arrival, SnapshotEnd
-from edge_node.uplink.convergence import Convergence, Ruling
-from edge_node.uplink.enquiries import Enquiries
+from broker.mqtt.forms import message_properties
+from edge_node.uplink.batches import Batches
+from edge_node.uplink.classes import Classes
+from edge_node.uplink.down import Downstream
 from edge_node.uplink.form import UplinkForm
-from edge_node.uplink.interests import Interests
-from edge_node.uplink.outbox import Outbox
+from edge_node.uplink.singles import Singles
+from edge_node.uplink.spool import Spool, Stream
 from oriole.link.mqtt import (
     Client,
     Connected,
@@ -38,24 +37,16 @@ from oriole.link.mqtt import (
     Subscribed,
     Unsubscribed,
 )
-from oriole.link.uplink import SNAPSHOT_END, Greeting, Stamp, StampError
-from oriole.link.uplink.stamps import MOST_NODES
-from oriole.wire.mqtt import ReasonCode, Subscription
+from oriole.link.uplink import Greeting, Stamp, StampError
+from oriole.wire.mqtt import MAX_PACKET_BYTES, ReasonCode
+from oriole.wire.uplink import ANSWER, BATCH, MOST_NODES
 
-TRAFFIC_CLASS = "normal"
-"""The one class so far; alarm and bulk come with the spool."""
-WINDOW = 128
-"""Messages on the way to the centre at once: enough for 3,000 a second over a 40 ms link."""
-LINGER_MS = 30_000
-"""How long a filter that nobody wants any more stays subscribed: a client that reconnects costs no new snapshot."""
-MOST_LEAVING = 1_000
-"""Such filters at most; the one that nobody wants for longest goes first."""
-PATIENCE_MS = 1_000
+if TYPE_CHECKING:
+    from broker.mqtt.recollection import Recollection
+
+PATIENCE_MS: Final = 1_000
 """How long an answer may be overdue, or four round trips, before the way to the centre is doubted."""
-FILTERS_PER_SUBSCRIBE = 200
-RETRY_MS = 1_000
-"""Pause after the centre refused a message for lack of room."""
-BUSY = frozenset(
+BUSY: Final = frozenset(
     (
         ReasonCode.SERVER_UNAVAILABLE,
         ReasonCode.SERVER_BUSY,
@@ -74,81 +65,108 @@ class Uplink:
     Args:
         router: the edge's router; the uplink subscribes itself.
         client: an MQTT 5 client with manual acknowledgement, not connected.
-        greeting: how this edge introduces itself.
-        max_bytes: bytes of messages that may wait for the centre.
+        greeting: how this edge introduces itself: name, epoch of its numbers, and which life of it this is.
+        classes: what goes up first, and last.
+        max_bytes: bytes of messages that may wait for the centre, in each class.
+        make_epoch: names a new numbering: 128 random bits in hex.
         report: takes what happened to the link, for people: what it was, and whether somebody must do something.
 
     Attributes:
         centre: how the centre introduced itself; None from a broker of another make, or before the first connection.
         connected: whether messages flow.
         unwelcome: the centre does not want this edge until a person has changed something.
+        max_packet_bytes: the largest packet that the centre takes.
     """
 
     label = "uplink"
     remote = True
-    persistent = False
 
     __slots__ = (
-        "_channel", "_convergence", "_enquiries", "_leaving", "_opened_at", "_outbox", "_recovering", "_retry_at",
-        "_round_trip", "_seen", "_sequence", "_settlement", "_tell", "_tracked", "_welcomed", "centre", "client",
-        "connected", "full", "interests", "name", "router", "unwelcome", "wake_at",
+        "_batches", "_channel", "_down", "_has_met", "_is_early", "_make_epoch", "_meets", "_opened_at", "_round_trip",
+        "_settlement", "_singles", "_spool", "_tell", "_unsent_bytes", "_welcomed", "centre", "client", "connected",
+        "full", "greeting", "max_packet_bytes", "name", "persistent", "router", "unwelcome", "wake_at",
     )  # fmt: skip
 
     def __init__(
-        self, router: Router, client: Client, greeting: Greeting, max_bytes: int, report: Callable[[str, bool], None]
+        self,
+        router: Router,
+        client: Client,
+        greeting: Greeting,
+        classes: Classes,
+        max_bytes: int,
+        make_epoch: Callable[[], str],
+        report: Callable[[str, bool], None],
     ) -> None:
         self.router = router
         self.client = client
+        self.greeting = greeting
         self.name = greeting.name
         self.full = False
+        self.persistent = router.engine.promises.is_recording
         self.connected = False
         self.unwelcome = False
         self.centre: Greeting | None = None
-        self.interests = Interests()
+        self.max_packet_bytes = MAX_PACKET_BYTES
         self.wake_at = 0
         self._tell = report
+        self._make_epoch = make_epoch
         self._settlement = router.engine.settlement
         self._channel: Channel | None = None
-        self._outbox = Outbox(max_bytes)
-        self._convergence = Convergence()
-        self._enquiries = Enquiries()
-        self._sequence = 0
-        self._seen = 0
+        self._unsent_bytes: Callable[[], int] = int
         self._opened_at = 0
         self._round_trip = 0
         self._welcomed = False
-        self._recovering = False
-        self._tracked: dict[bytes, None] = {}
-        self._leaving: dict[bytes, int] = {}
-        self._retry_at = 0
-        router.interest = self
-        router.arbiter = self
+        self._meets = False  # written down that the centre knows this life
+        self._has_met = False  # and safe
+        self._is_early = False
+        self._down = Downstream(self, client)
+        self._spool = Spool(router, self, classes, max_bytes, self._down.confirm)
+        self._spool.on_safe = self._pump
+        self._batches = Batches(self._spool, self)
+        self._singles = Singles(self._spool, self, client)
+        router.interest = self._down
+        router.arbiter = self._down
         router.backlog.limit(router.backlog.max_messages, max_bytes)
         router.subscribe(b"#", self, UplinkForm(), 0)
 
     @property
     def waiting(self) -> int:
         """Messages accepted here and not yet with the centre."""
-        return len(self._outbox)
+        return len(self._spool)
+
+    @property
+    def wanted(self) -> list[bytes]:
+        """What the centre is asked for."""
+        return list(self._down.interests.asked)
 
     def owed(self) -> Iterator[tuple[Message, Sink | None, bool]]:
         """What waits here: messages, to whom, and whether they were sent; to nobody what the centre may yet outdo."""
-        for message in self._outbox.sent.values():
-            yield message, self, True
-        for message in self._outbox.unsent:
-            yield message, self, False
-        for message in self._convergence.contenders:
+        for message, is_sent in self._spool:
+            yield message, self, is_sent
+        for message in self._down.contenders:
             yield message, None, False
 
-    # The byte stream
+    # ---- The byte stream
 
-    def open(self, channel: Channel, now: int) -> None:
-        """There is a connection to the centre."""
+    def open(self, channel: Channel, now: int, unsent_bytes: Callable[[], int] = int) -> None:
+        """There is a connection to the centre; `unsent_bytes` says how much the system was given and has not sent."""
         self._channel = channel
+        self._unsent_bytes = unsent_bytes
         self._opened_at = now
         self.unwelcome = False
+        self._introduce()
         self.client.connect(now)
-        self._write(now)
+        # Who has let us in before will do so again: what is urgent need not wait for it (3.1.4).
+        self._is_early = self._has_met and self.centre is not None
+        if self._is_early:
+            self._batches.restart()
+            self._pump(now)
+        self.flush(now)
+
+    def _introduce(self) -> None:
+        properties = self.client.config.properties.copy()
+        properties.user_property = self.greeting.pairs()
+        self.client.introduce(properties)
 
     def receive(self, data: bytes, now: int) -> None:
         """Bytes from the centre."""
@@ -160,58 +178,66 @@ class Uplink:
         pressure = self.router.engine.pressure
         if pressure.met and self._channel is not None:
             pressure.hold(self._channel, now)
-        self._write(now)
+        self.flush(now)
 
     def resume(self, now: int) -> None:
         """The channel is no longer held; nothing was left over."""
 
     def closed(self, now: int) -> None:
         """The connection is gone. What is on the way waits for the next one."""
-        self.interests.repeat(self._enquiries.lost())
+        self._down.closed()
         for event in self.client.closed(now):
             self._handle(event, now)
         if self._channel is not None:
             self.router.engine.pressure.drained(self._channel)
         self._channel = None
-        self.connected = False
+        self._unsent_bytes = int
+        self.connected = self._is_early = False
+
+    def close(self) -> None:
+        """Have the connection ended, so that there is another one."""
+        if self._channel is not None:
+            self._channel.close()
 
     def leave(self, now: int) -> None:
         """Say goodbye: this edge stops. Its session at the centre goes on."""
-        if self.waiting:
-            self._report(f"{self.waiting} messages never reached the centre")
+        if self.waiting and not self.persistent:
+            self.report(f"{self.waiting} messages never reached the centre")
         self.connected = False
         self.client.disconnect(now)
-        self._write(now)
+        self.flush(now)
 
     def silent(self, now: int) -> bool:
         """Whether the centre owes an answer for so long that the way there may be gone."""
         asked_at = self.client.ping_sent_at
         return asked_at is not None and now - asked_at > max(PATIENCE_MS, 4 * self._round_trip)
 
-    def give_up(self, order: int) -> None:
-        """What has the place `order` could not be taken: have the connection closed, so that it comes again."""
-        if order:
-            self._seen = min(self._seen, order - 1)
-        if self._channel is not None:
-            self._channel.close()
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the centre owes an answer, be it overdue or not."""
+        return self.client.ping_sent_at is not None
+
+    def probe(self, now: int) -> None:
+        """Ask the centre for a sign of life."""
+        self.client.probe(now)
+        self.flush(now)
 
     def due(self, now: int) -> int | None:
         """Pings and their time-outs, filters that nobody came back for, a retry."""
         for event in self.client.tick(now):
             self._handle(event, now)
-        for filter, until in list(self._leaving.items()):
-            if until <= now:
-                del self._leaving[filter]
-                self._unwant(filter)
-        self._ask(now)
-        self._retry(now)
-        self._pump(now)
-        self._write(now)
-        retry_at = self._retry_at if self._retry_at > now else None
-        times = [self.client.deadline(), retry_at, min(self._leaving.values(), default=None)]
+        if self._spool.is_unsafe and not self.router.is_refusing:
+            self._spool.is_unsafe = False
+            self._spool.secure()
+        times = [self._down.due(now)]
+        if self._channel is not None:
+            times.append(self._carrier.due(now) if self.connected else None)
+        self.flush(now)
+        times.append(self.client.deadline())
         return min((at for at in times if at is not None), default=None)
 
-    def _write(self, now: int) -> None:
+    def flush(self, now: int) -> None:
+        """Write what the client has to say."""
         channel = self._channel
         if channel is None:
             self.client.outgoing()
@@ -225,23 +251,28 @@ class Uplink:
         if deadline is not None:
             self.router.engine.deadlines.schedule(self, deadline)
 
-    # Up
+    def look_again(self, at: int) -> None:
+        """There may be something to do then."""
+        self.router.engine.deadlines.schedule(self, at)
+
+    # ---- Up
 
     def send(self, message: Message, now: int) -> None:
         """A local message is for the centre: at once, or when its turn comes."""
         if message.retain:
-            self._convergence.published(message.topic)
+            self._down.published(message)
         if len(self._path(message)) > MOST_NODES:
             self._lose(message, Reason.LOOP, now)
         elif not message.qos and not message.retain:
             self._send_now(message, now)
-        elif self._outbox.overflowing and not message.promised:
+        elif not message.promised and self._spool.overflows(message.topic):
             self._lose(message, Reason.QUEUE_FULL, now)
         else:
-            self._outbox.add(message)
-            self.router.set_full(self, self._outbox.full)
-            self._pump(now)
-            self._write(now)
+            self._spool.add(message)
+
+    def has_room_for(self, message: Message) -> bool:
+        """Whether a message is of a class that there is room in."""
+        return not self._spool.stream_of(message.topic).full
 
     def _send_now(self, message: Message, now: int) -> None:
         """QoS 0 does not wait for a link."""
@@ -251,332 +282,230 @@ class Uplink:
             self._settlement.drop(message, self, Reason.SLOW_READER, now)
         else:
             try:
-                self._publish(message, 0, Stamp(path=self._path(message)), now)
+                self.publish(message, 0, now)
             except (PublishRefused, QueueFull):
                 self._settlement.drop(message, self, Reason.REJECTED, now)
             else:
                 self._settlement.send(message, (self,), now)
-                self._write(now)
-
-    def _pump(self, now: int) -> None:
-        """Give the client what the window has room for."""
-        outbox = self._outbox
-        while self.connected and not outbox.held_up and len(outbox.sent) < WINDOW:
-            message = outbox.next()
-            if message is None:
-                break
-            if message.expires_at and message.expires_at <= now:
-                self._end(message, now)
-                self._settlement.expire(message, self, now)
-                continue
-            stamp = Stamp(0, TRAFFIC_CLASS, self._sequence + 1, message.qos, self._path(message))
-            qos = max(1, message.qos) if self.centre is None else 1
-            try:
-                identifier = self._publish(message, qos, stamp, now)
-            except PublishRefused as refused:
-                self._report(f"the centre takes no message on {message.topic.decode()}: {refused}")
-                self._reject(message, now)
-            except QueueFull:  # until something on the way is acknowledged
-                outbox.put_back(message)
-                outbox.retry()
-                break
-            else:
-                self._sequence += 1
-                outbox.sent[identifier] = message
-
-    def _retry(self, now: int) -> None:
-        """Send what was put back again, once all that was sent behind it is back too: nothing may overtake it."""
-        if self._retry_at and self._retry_at <= now and not self._outbox.sent:
-            self._retry_at = 0
-            self._sequence += 1  # the number left out says that we begin anew
-            self._outbox.retry()
-
-    def _publish(self, message: Message, qos: int, stamp: Stamp, now: int) -> int:
-        properties = message_properties(message, (), now, stamp.pairs())
-        return self.client.publish(message.topic, message.payload, qos, message.retain, properties, now=now) or 0
-
-    def _report(self, text: str, serious: bool = False) -> None:
-        self._tell(text, serious)
-
-    def _path(self, message: Message) -> tuple[str, ...]:
-        return (*(message.header.node_path if message.header is not None else ()), self.name)
+                self.flush(now)
 
     def _lose(self, message: Message, reason: Reason, now: int) -> None:
         """A message ends before it waited."""
         self._settlement.drop(message, self, reason, now)
         if message.retain:
-            self._confirm(message, 0, now)
+            self._down.confirm(message, 0, now)
 
-    def _reject(self, message: Message, now: int) -> None:
-        """The centre does not take a message that waited."""
-        self._end(message, now)
-        self._settlement.drop(message, self, Reason.REJECTED, now)
+    @property
+    def _carrier(self) -> Batches | Singles:
+        return self._singles if self.centre is None else self._batches
 
-    def _end(self, message: Message, now: int, order: int = 0) -> None:
-        """A message no longer waits: make room, and settle which retained value stands."""
-        self._outbox.settle(message)
-        if self.full and self._outbox.bytes <= self._outbox.max_bytes // 2:
-            self.router.set_full(self, False)
-        if message.retain:
-            self._confirm(message, order, now)
+    def _pump(self, now: int) -> None:
+        """Send what may be sent."""
+        if self._channel is not None and (self.connected or self._is_early) and self._has_met:
+            self._carrier.pump(now)
+            self.flush(now)
 
-    def _confirm(self, message: Message, order: int, now: int) -> None:
-        contender = self._convergence.confirmed(message.topic, order)
-        self._settle_outdone(now)
-        if contender is not None:
-            self.router.publish(contender, now)
-        if not self.router.retained.get(message.topic, now):
-            self._untrack(message.topic, now)
+    # ---- What carriers need
 
-    # Events of the client
+    def unsent_bytes(self) -> int:
+        """What has been handed over for the centre and is still on this machine."""
+        return self._unsent_bytes() + (self._channel.size if self._channel is not None else 0)
+
+    def publish(self, message: Message, qos: int, now: int) -> int:
+        """Publish a message as it is; its packet identifier, 0 with QoS 0. Raises PublishRefused and QueueFull."""
+        stamp = Stamp(qos=message.qos, path=self._path(message))
+        properties = message_properties(message, (), now, stamp.pairs())
+        return self.client.publish(message.topic, message.payload, qos, message.retain, properties, now=now) or 0
+
+    def send_batch(self, batch: bytes, now: int) -> None:
+        """Publish a batch."""
+        self.client.publish(BATCH.encode(), batch, 0, now=now)
+        self.flush(now)
+
+    def give_up(self, stream: Stream, number: int, is_late: bool, now: int) -> None:
+        """A message that waited will not go up: its time is over, or the centre takes none of its size."""
+        if is_late:
+            message = stream.messages[number - stream.first]
+            if message is not None:
+                self._settlement.expire(message, self, now)
+            self._spool.strike(stream, number, now)
+        else:
+            self.settle(stream, number, Reason.TOO_LARGE, now)
+
+    def settle(self, stream: Stream, number: int, reason: Reason | None, now: int) -> None:
+        """A message has arrived, or, for a reason, never will."""
+        message = stream.messages[number - stream.first]
+        if message is None:
+            return
+        if reason is None:
+            self._settlement.acknowledge(message, self, now)
+        else:
+            self._settlement.drop(message, self, reason, now)
+        self._spool.strike(stream, number, now)
+
+    def report(self, text: str, serious: bool = False) -> None:
+        """Tell people."""
+        self._tell(text, serious)
+
+    def _path(self, message: Message) -> tuple[str, ...]:
+        return (*(message.header.node_path if message.header is not None else ()), self.name)
+
+    # ---- Events of the client
 
     def _handle(self, event: Event, now: int) -> None:
         if isinstance(event, MessageReceived):
-            self._message(event, now)
+            if event.topic == ANSWER:
+                if self.greeting.lives:  # who has the newest message has one of this life
+                    self.greeting = Greeting(self.name, self.greeting.epoch, life=self.greeting.life)
+                if not self._batches.receive(event.payload, now):
+                    self.report("the centre's answer makes no sense: connecting again", True)
+                    self.close()
+            else:
+                self._down.receive(event, now)
         elif isinstance(event, Published):
-            self._published(event, now)
+            self._singles.published(event, now)
         elif isinstance(event, Expired):
-            self._expired(event, now)
+            self._singles.expired(event, now)
         elif isinstance(event, Subscribed):
-            self._subscribed(event)
+            self._down.subscribed(event)
         elif isinstance(event, Unsubscribed):
-            for filter in self._enquiries.answered(event.packet_identifier):
-                if filter not in self.interests.asked:
-                    self._enquiries.ended(filter)
+            self._down.unsubscribed(event)
         elif isinstance(event, Connected):
             self._welcome(event, now)
         elif isinstance(event, ConnectRefused):
-            reason = event.reason_code
-            self.unwelcome = reason not in BUSY
-            self._report(f"the centre refuses this edge: {reason.name.lower().replace('_', ' ')}", self.unwelcome)
+            self._refused(event, now)
         elif isinstance(event, Disconnected):
             self.connected = False
             self.unwelcome = event.reason_code == ReasonCode.SESSION_TAKEN_OVER
             namesake = f"another edge is called {self.name}: give one of them another name"
-            self._report(namesake if self.unwelcome else event.text, self.unwelcome)
+            self.report(namesake if self.unwelcome else event.text, self.unwelcome)
+
+    def _refused(self, event: ConnectRefused, now: int) -> None:
+        reason = event.reason_code
+        words = event.properties.reason_string or reason.name.lower().replace("_", " ")
+        if (
+            reason == ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+            and _greeting_of(event.properties.user_property) is not None
+        ):
+            self.report(
+                f"{words}: this data folder is a copy, or was restored; what waits goes up under new numbers, and may "
+                "arrive twice",
+                True,
+            )
+            self.renumber()
+            return
+        self.unwelcome = reason not in BUSY
+        is_for_people = self.unwelcome or event.properties.reason_string is not None
+        self.report(f"the centre refuses this edge: {words}", is_for_people)
 
     def _welcome(self, event: Connected, now: int) -> None:
-        try:
-            centre = Greeting.read(event.properties.user_property)
-        except StampError:
-            centre = None
+        centre = _greeting_of(event.properties.user_property)
         if centre is not None and centre.name == self.name:
             self.unwelcome = True
-            self._report(f"the centre is called {self.name} like this edge, or is this edge: nothing flows", True)
+            self.report(f"the centre is called {self.name} like this edge, or is this edge: nothing flows", True)
             self.client.disconnect(now)
             return
-        if centre is None or self.centre is None or centre.epoch != self.centre.epoch:
-            self._convergence.restart()
-            self._settle_outdone(now)
-            self._seen = 0
-            self._recovering = self._welcomed
-        self.centre = centre
+        before, self.centre = self.centre, centre
+        is_other_order = centre is None or before is None or centre.epoch != before.epoch
+        self._down.welcome(is_other_order, self._welcomed, event.session_present, centre is not None)
         self._welcomed = True
+        self.max_packet_bytes = event.properties.maximum_packet_size or MAX_PACKET_BYTES
         self.connected = not self.client.closing
         self._round_trip = now - self._opened_at
-        self._report(f"connected to {centre.name if centre is not None else 'a broker of another make'}")
-        if not event.session_present:
-            self._enquiries.restart()
-        if not event.session_present or centre is None:  # a broker of another make keeps no QoS 0 state for us
-            self.interests.restart()
-        self._ask(now)
-        self._pump(now)
-
-    def _published(self, event: Published, now: int) -> None:
-        message = self._outbox.sent.pop(event.packet_identifier, None)
-        if message is None:
-            return
-        if event.reason_code == ReasonCode.QUOTA_EXCEEDED:
-            self._outbox.put_back(message)
-            self._retry_at = now + RETRY_MS
-            self.router.engine.deadlines.schedule(self, self._retry_at)
-            self._retry(now)
-            return
-        order = _stamp_of(event.properties.user_property).order
-        if event.reason_code >= ReasonCode.UNSPECIFIED_ERROR:
-            self._reject(message, now)
+        self.report(f"connected to {centre.name if centre is not None else 'a broker of another make'}")
+        if centre is None:
+            self._has_met = True
+            if before is not None:
+                self._spool.rewind()
         else:
-            self._end(message, now, order)
-            self._settlement.acknowledge(message, self, now)
-        self._retry(now)
+            for traffic_class, number in centre.has:
+                stream = self._spool.named(traffic_class)
+                if stream is not None:
+                    self._spool.jump(stream, number + 1)
+            if not self._is_early:
+                self._batches.restart()
+            if is_other_order or not self._has_met:
+                self._meet(centre)
+        self._is_early = False
+        self._down.ask(now)
         self._pump(now)
 
-    def _expired(self, event: Expired, now: int) -> None:
-        message = self._outbox.sent.pop(event.packet_identifier, None)
-        if message is not None:
-            self._end(message, now)
-            self._settlement.expire(message, self, now)
-            self._retry(now)
-            self._pump(now)
+    # ---- Past and future
 
-    def _subscribed(self, event: Subscribed) -> None:
-        filters = self._enquiries.answered(event.packet_identifier)
-        for filter, code in zip(filters, event.reason_codes, strict=False):
-            if code >= ReasonCode.UNSPECIFIED_ERROR:
-                self._enquiries.ended(filter)
-                self._report(f"the centre refuses us {filter.decode()}: {code.name.lower().replace('_', ' ')}")
-
-    # Down
-
-    def _message(self, event: MessageReceived, now: int) -> None:
-        stamp = _stamp_of(event.properties.user_property)
+    def _meet(self, centre: Greeting) -> None:
+        """Write down that the centre knows us in this life, before it gets a message of it: it would know a copy."""
         promises = self.router.engine.promises
-        if event.topic == SNAPSHOT_END:  # behind the values that it ends, which wait for the journal
-            promises.made.append(SnapshotEnd(self, event, stamp.order))
-            return
-        replayed = event.retain and self._enquiries.awaiting_snapshot
-        properties = event.properties
-        lifetime = properties.message_expiry_interval
-        message = Message(
-            event.topic.encode(),
-            event.payload,
-            stamp.qos or event.qos,
-            event.retain,
-            read_header(properties, stamp.path),
-            self,
-            0 if lifetime is None else now + lifetime * 1000,
-        )
-        message.replayed = replayed
-        if event.qos and not event.retain and 0 < stamp.order <= self._seen:
-            self._settlement.refuse(message, Reason.REPEAT, now)
-            promises.made.append(Arrival(self, event, None, stamp.order))
-            return
-        if (self.name in stamp.path and not replayed) or event.topic.startswith("$"):  # a snapshot has our values too
-            self._settlement.refuse(message, Reason.LOOP, now)
-            self.acknowledge(event, now)
-            return
-        if not event.qos:
-            self.take(message, stamp.order, now)
-            return
-        if stamp.order and not event.retain:
-            self._seen = stamp.order
-        mark = Mark(self.centre.epoch, "", stamp.order) if self.centre is not None and stamp.order else None
-        self.router.take_over([message], mark=mark)
-        promises.made.append(Arrival(self, event, message, stamp.order))
+        self._has_met = False
+        self._meets = True
+        if promises.is_recording:
+            promises.records.append(Met(centre.name, centre.epoch, self.greeting.epoch, self.greeting.life))
+        promises.made.append(Meeting(self))
 
-    def take(self, message: Message, order: int, now: int) -> None:
-        """Route a message from the centre, whose place there is `order`, to whoever wants it here."""
-        if message.retain:
-            ruling = self._convergence.arrived(message, order)
-            self._settle_outdone(now)
-            if ruling is Ruling.KNOWN:
-                self._settlement.refuse(message, Reason.SUPERSEDED, now)
-            if ruling is not Ruling.KEEP:
-                self.router.let_go(message)
-                return
-            if not message.payload:
-                self._untrack(message.topic, now)
-            elif message.header is not None and self.name in message.header.node_path:
-                self._track(message.topic, now)  # ours, before we lost our memory
-        self.router.publish(message, now)
+    def met(self, now: int) -> None:
+        """It is written down."""
+        self._has_met = True
+        self._pump(now)
 
-    def _settle_outdone(self, now: int) -> None:
-        outdone, self._convergence.outdone = self._convergence.outdone, []
-        for message in outdone:
-            self._settlement.refuse(message, Reason.SUPERSEDED, now)
+    def renumber(self) -> None:
+        """Begin a new epoch: nobody knows any more which message has which number."""
+        self.greeting = Greeting(self.name, self._make_epoch(), life=self.greeting.life)
+        self._meets = self._has_met = False
+        records = self._spool.renumber()
+        if self.router.engine.promises.is_recording:
+            centre = self.centre
+            met = Met(centre.name if centre else "", centre.epoch if centre else "", self.greeting.epoch, "")
+            self.router.engine.promises.records += [met, *records]
 
-    def acknowledge(self, event: MessageReceived, now: int) -> None:
-        """Tell the centre that a message is ours now."""
-        if event.qos:
-            self.client.acknowledge(event, now=now)
-            self._write(now)
+    def records(self) -> Iterator[Record]:
+        """What must be known after a restart."""
+        centre, greeting = self.centre, self.greeting
+        for life in ("", *greeting.lives, *((greeting.life,) if self._meets else ())):
+            yield Met(centre.name if centre else "", centre.epoch if centre else "", greeting.epoch, life)
+        yield from self._spool.records()
+        yield from self._down.records()
 
-    def end_snapshot(self, filters: list[bytes], order: int, now: int) -> None:
-        """What the centre did not mention, it does not have."""
-        for filter in filters:
-            since = self._enquiries.ended(filter)
-            if since is None:
-                continue
-            for message in list(self.router.retained.matching(filter, now)):
-                if not self._convergence.missing(message.topic, since, order):
-                    continue
-                if self._recovering and message.topic in self._tracked:
-                    self.send(_anew(message), now)  # the centre has lost what was set here: it gets it again
-                else:
-                    self.router.publish(Message(message.topic, b"", retain=True, origin=self), now)
-                    self._untrack(message.topic, now)
-        self._recovering = self._recovering and self._enquiries.awaiting_snapshot
+    def recall(self, recollection: Recollection) -> None:
+        """Be what was remembered, before the sessions are."""
+        met = recollection.met
+        if met is not None:
+            lives = tuple(recollection.lives)
+            self.greeting = Greeting(self.name, met.epoch, life=self.greeting.life, lives=lives)
+            if met.centre:
+                self.centre = Greeting(met.name, met.centre)
+                self._welcomed = True
+        self._spool.restore(recollection.streams)
+        self._down.recall(recollection, self.centre)
+        for message, _ in self._spool:
+            if message.retain:
+                self._down.published(message)
+        if any(stream.is_shifted for stream in recollection.streams.values()):
+            self.report("messages are missing: what waits goes up under new numbers, and may arrive twice", True)
+            self.renumber()
 
-    # What is wanted here
-
-    def wanted(self, filter: bytes, now: int) -> None:
-        """A local subscription: fetch what it matches."""
-        if filter.startswith(b"$"):
-            return
-        if self._leaving.pop(filter, None) is None:
-            self.interests.add(filter)
-            self._ask(now)
-
-    def unwanted(self, filter: bytes, now: int) -> None:
-        """The last local subscription ended; it may come back soon."""
-        if not filter.startswith(b"$"):
-            if len(self._leaving) >= MOST_LEAVING:
-                oldest = next(iter(self._leaving))
-                del self._leaving[oldest]
-                self._unwant(oldest)
-                self._ask(now)
-            self._leaving[filter] = now + LINGER_MS
-            self.router.engine.deadlines.schedule(self, now + LINGER_MS)
-
-    def _unwant(self, filter: bytes) -> None:
-        """Stop fetching, and forget the centre's values that nobody keeps current any more."""
-        self.interests.remove(filter)
-        for topic in [message.topic for message in self.router.retained.matching(filter, 0)]:
-            if topic not in self._tracked and not self.interests.wants(topic):
-                self.router.retained.remove(topic)
-                self._convergence.let_go(topic)
-
-    def retain(self, message: Message, now: int) -> None:
-        """A retained value is being set on this edge (by its own clients, if not by us)."""
-        topic = message.topic
-        if message.origin is self or topic.startswith(b"$"):
-            return
-        if message.payload:
-            self._track(topic, now)
-
-    def _track(self, topic: bytes, now: int) -> None:
-        """The topic's value was set here: keep it current."""
-        if topic not in self._tracked:
-            self._tracked[topic] = None
-            self.interests.add(topic)
-            self._ask(now)
-
-    def _untrack(self, topic: bytes, now: int) -> None:
-        """The topic has no value here any more: no reason to keep it current."""
-        if topic in self._tracked:
-            del self._tracked[topic]
-            self.interests.remove(topic)
-            self._ask(now)
-        self._convergence.forget(topic)
-
-    def _ask(self, now: int) -> None:
-        """Carry out changed interests at the centre."""
-        changes = self.interests.changes
-        if not changes or not self.connected:
-            return
-        self.interests.changes = {}
-        new = [filter for filter, subscribe in changes.items() if subscribe]
-        old = [filter for filter, subscribe in changes.items() if not subscribe]
-        qos = 2 if self.centre is None else 1
-        for start in range(0, len(new), FILTERS_PER_SUBSCRIBE):
-            part = new[start : start + FILTERS_PER_SUBSCRIBE]
-            wanted = [Subscription(filter.decode(), qos, True, True) for filter in part]
-            self._enquiries.subscribe(self.client.subscribe(wanted, now=now), part, self._convergence.event())
-        for start in range(0, len(old), FILTERS_PER_SUBSCRIBE):
-            part = old[start : start + FILTERS_PER_SUBSCRIBE]
-            self._enquiries.unsubscribe(self.client.unsubscribe([f.decode() for f in part], now=now), part)
-        self._write(now)
+    def go_on(self, recollection: Recollection, now: int) -> None:
+        """The sessions are here again."""
+        self._down.go_on(recollection, self.centre, now)
 
 
-def _stamp_of(pairs: Sequence[tuple[str, str]]) -> Stamp:
-    """A stamp from above; what makes no sense is taken as no stamp: the centre is trusted not to harm itself."""
+class Meeting:
+    """Lets messages go to a centre that is new to this life."""
+
+    __slots__ = ("_uplink",)
+
+    def __init__(self, uplink: Uplink) -> None:
+        self._uplink = uplink
+
+    def kept(self, now: int) -> None:
+        """The journal knows it."""
+        self._uplink.met(now)
+
+    def broken(self, now: int) -> None:
+        """It does not: try again with the next connection."""
+        self._uplink.close()
+
+
+def _greeting_of(pairs: Sequence[tuple[str, str]]) -> Greeting | None:
     try:
-        return Stamp.read(pairs)
+        return Greeting.read(pairs)
     except StampError:
-        return Stamp()
-
-
-def _anew(message: Message) -> Message:
-    """A retained value as if it were set here now."""
-    header = replace(message.header, node_path=()) if message.header is not None else None
-    return Stored(message.topic, message.payload, message.qos, True, header, None, message.expires_at)
+        return None

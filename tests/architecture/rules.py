@@ -44,6 +44,7 @@ SHELLS = (
     "edge_node.devices.port",
     "edge_node.uplink.connection",
     "edge_node.uplink.dialler",
+    "edge_node.uplink.link_watch",
     "edge_node.uplink.resolver",
 )
 WORLD = """

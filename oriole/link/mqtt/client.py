@@ -134,6 +134,10 @@ class Client:
         """The name and password to use from the next connection on: another server may want others."""
         self.config = replace(self.config, username=username, password=password)
 
+    def introduce(self, properties: Properties) -> None:
+        """What to say of ourselves in CONNECT from the next connection on."""
+        self.config = replace(self.config, properties=properties)
+
     def connect(self, now: int) -> None:
         """There is a new network connection: CONNECT is the first thing to write."""
         config = self.config
@@ -219,9 +223,14 @@ class Client:
             return [self._fail(ReasonCode.SERVER_UNAVAILABLE, "the server did not answer CONNECT in time", now)]
         if self._keep_alive.ping_sent is not None:
             return [self._fail(ReasonCode.KEEP_ALIVE_TIMEOUT, "the server did not answer a ping in time", now)]
-        self._send(PingReq(), now)
-        self._keep_alive.ping_sent = now
+        self.probe(now)
         return []
+
+    def probe(self, now: int) -> None:
+        """Send a ping now, if none is on its way."""
+        if self.state is State.CONNECTED and self._keep_alive.ping_sent is None:
+            self._send(PingReq(), now)
+            self._keep_alive.ping_sent = now
 
     # what the application wants
 
@@ -244,7 +253,7 @@ class Client:
         if isinstance(topic, str):
             check_topic_name(topic)
             topic = topic.encode()
-        if not qos and self.state is not State.CONNECTED:
+        if not qos and self.state not in (State.CONNECTING, State.CONNECTED):
             raise NotConnected("a QoS 0 message cannot wait for a connection")
         identifier = self._take_identifier() if qos else 0
         try:

@@ -4,7 +4,19 @@ Messages carry stamps as user properties: where they stand in the sender's numbe
 nodes they have passed. Any MQTT 5 broker carries them; an Oriole centre reads them.
 """
 
-from oriole.link.uplink.marks import Marks
+from oriole.link.uplink.marks import Mark, Marks
 from oriole.link.uplink.stamps import EPOCH, MOST_STAMP_BYTES, NODE, SNAPSHOT_END, Greeting, Stamp, StampError
+from oriole.link.uplink.window import Window
 
-__all__ = ["EPOCH", "MOST_STAMP_BYTES", "NODE", "SNAPSHOT_END", "Greeting", "Marks", "Stamp", "StampError"]
+__all__ = [
+    "EPOCH",
+    "MOST_STAMP_BYTES",
+    "NODE",
+    "SNAPSHOT_END",
+    "Greeting",
+    "Mark",
+    "Marks",
+    "Stamp",
+    "StampError",
+    "Window",
+]

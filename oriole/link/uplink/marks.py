@@ -1,62 +1,75 @@
-"""What has arrived already: the receiver's half of the exactly-once effect, and of the order.
+"""What has arrived already: the receiver's half of the exactly-once effect.
 
-A sender numbers its messages within (epoch, class) and resends, in order, what was not acknowledged. So one high-water
-mark per pair is enough to know a repeat. A message that is refused for lack of room comes again later, under a new
-number; what the sender had on the way behind it must not overtake it. Those are the numbers that follow the refused
-one without a gap: the sender leaves one number out when it begins anew.
+A sender numbers its messages within (epoch, class) without a gap and sends again, in order, what was not acknowledged.
+So one high-water mark per pair is enough to know a repeat. An epoch has one holder at a time: each run of its program,
+a life, names those before it, so that of two that go on from the same past the second is known.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, frozen=True)
+class Mark:
+    """Of another node's messages of one class, which it numbers within an epoch, all up to `sequence` were taken; the
+    last of them was sent in this `life` of it.
+    """
+
+    epoch: str
+    traffic_class: str
+    sequence: int
+    life: str = ""
 
 
 class Marks:
-    """High-water marks by (epoch, class).
+    """High-water marks by (epoch, class), and who holds an epoch.
 
     Args:
-        capacity: most pairs remembered; the one that was silent longest is forgotten first.
+        capacity: most epochs remembered; the one that was silent longest is forgotten first.
     """
 
-    __slots__ = ("_capacity", "_marks")
+    __slots__ = ("_capacity", "_epochs")
 
     def __init__(self, capacity: int = 10_000) -> None:
-        self._marks: dict[tuple[str, str], tuple[int, int]] = {}
-        """The highest number taken, and the last one refused since then or 0."""
+        self._epochs: dict[str, dict[str, Mark]] = {}
         self._capacity = capacity
 
-    def is_repeat(self, epoch: str, traffic_class: str, sequence: int) -> bool:
-        """Whether this message, or one sent after it, was taken before."""
-        return sequence <= self._get(epoch, traffic_class)[0]
+    def __iter__(self) -> Iterator[Mark]:
+        """All marks."""
+        for marks in self._epochs.values():
+            yield from marks.values()
 
-    def take(self, epoch: str, traffic_class: str, sequence: int) -> None:
-        """This message is ours now."""
-        self._set(epoch, traffic_class, max(sequence, self._get(epoch, traffic_class)[0]), 0)
+    def highest(self, epoch: str, traffic_class: str) -> int:
+        """The number up to which all were taken; 0: none was."""
+        mark = self._epochs.get(epoch, {}).get(traffic_class)
+        return 0 if mark is None else mark.sequence
 
-    def overtakes(self, epoch: str, traffic_class: str, sequence: int) -> bool:
-        """Whether this message was sent before its sender knew that one ahead of it was refused."""
-        refused = self._get(epoch, traffic_class)[1]
-        return refused > 0 and sequence <= refused + 1
+    def of(self, epoch: str) -> Iterator[Mark]:
+        """What is known of an epoch."""
+        yield from self._epochs.get(epoch, {}).values()
 
-    def refuse(self, epoch: str, traffic_class: str, sequence: int) -> None:
-        """A new message finds no room: neither does what follows it, until its sender begins anew."""
-        taken, refused = self._get(epoch, traffic_class)
-        self._set(epoch, traffic_class, taken, max(sequence, refused))
+    def withdraw(self, mark: Mark) -> None:
+        """No more than those up to `mark` were taken after all: what follows is new."""
+        if mark.sequence < self.highest(mark.epoch, mark.traffic_class):
+            self.take(mark)
 
-    def withdraw(self, epoch: str, traffic_class: str, sequence: int) -> None:
-        """The message with this number was not taken after all: its repeat is new."""
-        taken, refused = self._get(epoch, traffic_class)
-        if taken >= sequence:
-            self._set(epoch, traffic_class, sequence - 1, refused)
+    def take(self, mark: Mark) -> None:
+        """All up to `mark` are ours now."""
+        marks = self._epochs.pop(mark.epoch, {})
+        self._epochs[mark.epoch] = marks
+        marks.pop(mark.traffic_class, None)
+        marks[mark.traffic_class] = mark  # the last one is the newest
+        if len(self._epochs) > self._capacity:
+            del self._epochs[next(iter(self._epochs))]
 
-    def highest(self) -> Iterator[tuple[str, str, int]]:
-        """Of each (epoch, class), the highest number taken."""
-        for (epoch, traffic_class), (taken, _) in self._marks.items():
-            yield epoch, traffic_class, taken
+    def is_held_by_another(self, epoch: str, lives: Sequence[str]) -> bool:
+        """Whether the newest message in this epoch came from somebody who was in none of these lives."""
+        newest = self.life_of(epoch)
+        return newest != "" and newest not in lives
 
-    def _get(self, epoch: str, traffic_class: str) -> tuple[int, int]:
-        return self._marks.get((epoch, traffic_class), (0, 0))
-
-    def _set(self, epoch: str, traffic_class: str, taken: int, refused: int) -> None:
-        self._marks.pop((epoch, traffic_class), None)
-        self._marks[epoch, traffic_class] = taken, refused
-        if len(self._marks) > self._capacity:
-            del self._marks[next(iter(self._marks))]
+    def life_of(self, epoch: str) -> str:
+        """Whose message is the newest in this epoch; empty where nobody knows."""
+        marks = self._epochs.get(epoch)
+        return marks[next(reversed(marks))].life if marks else ""

@@ -114,7 +114,7 @@ def test_the_books_add_up_at_every_node(seed: int) -> None:
     above = country.books["centre"]
     for edge in country.edges:
         below = country.books[edge.name]
-        greets = bool(edge.uplink.client.config.properties.user_property)
+        greets = edge.greets
         label = f"node:{edge.name}" if greets else f"client:oriole-edge-{edge.name}"
         up = Counter(message.payload for message in above.taken if message.origin and message.origin.label == label)
         assert acknowledged(below, "uplink") <= up.keys()

@@ -93,7 +93,7 @@ def test_each_side_hears_the_other_once(piece: Piece, qos: int, version: int) ->
 def test_one_copy_comes_down_for_overlapping_filters() -> None:
     house = House()
     listeners = [house.hear(house.edge, filter) for filter in ("a/b", "a/+", "a/#", "+/b", "#")]
-    before = len(house.edge.uplink.interests.asked)
+    before = len(house.edge.uplink.wanted)
     carried: list[bytes] = []
     house.link.up.stream = Counting(house.edge.uplink, carried)
     house.say(house.centre, "a/b", b"only one")
@@ -330,14 +330,14 @@ def test_the_end_of_an_earlier_snapshot_deletes_nothing_that_it_named() -> None:
     for _ in range(2):  # SUBSCRIBE goes up, the snapshot comes down
         house.link.step()
     uplink, now = house.edge.uplink, house.edge.now
-    uplink._unwant(b"lamp")
-    uplink._ask(now)
+    uplink._down._unwant(b"lamp")
+    uplink._down.ask(now)
     uplink.wanted(b"lamp", now)
     house.edge.turn()
     house.world.settle()
     assert device.payloads()
     assert house.values() == [{b"lamp": b"on"}] * 2
-    assert not uplink._enquiries.awaiting_snapshot
+    assert not uplink._down._enquiries.awaiting_snapshot
 
 
 def test_a_subscription_is_asked_for_again_when_nobody_knows_whether_it_was_heard() -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
-from unit.broker.mqtt.harness import Bench
+from unit.broker.mqtt.harness import Bench, LateJournal
 
 from broker.core.channel import Channel
 from broker.listeners.tcp import Stream
 from edge_node.cache import HeldPushes
+from edge_node.uplink.classes import Classes
 from edge_node.uplink.uplink import Uplink
 from oriole.link.mqtt import Client, ClientConfig
 from oriole.link.uplink import Greeting
-from oriole.wire.mqtt import Properties
 
 MOST_STEPS = 20_000
 """A world that still talks after so many pieces talks in circles."""
@@ -24,33 +24,59 @@ epochs = (f"epoch-{number}" for number in count(1))
 class Centre(Bench):
     """A broker."""
 
-    def __init__(self, name: str = "centre", **limits: int) -> None:
-        super().__init__(**limits)
+    def __init__(
+        self, name: str = "centre", journal: LateJournal | None = None, epoch: str = "", **limits: int
+    ) -> None:
+        super().__init__(journal, **limits)
         self.name = name
         self.service.name = name
-        self.service.epoch = next(epochs)
+        self.service.epoch = epoch or next(epochs)
 
 
 class Edge(Centre):
     """An edge: the same with a cache and an uplink."""
 
-    def __init__(self, name: str = "edge", max_bytes: int = 1 << 20, greets: bool = True, **limits: int) -> None:
-        super().__init__(name, **limits)
+    def __init__(
+        self,
+        name: str = "edge",
+        max_bytes: int = 1 << 20,
+        greets: bool = True,
+        alarms: Sequence[str] = (),
+        bulk: Sequence[str] = (),
+        journal: LateJournal | None = None,
+        epoch: str = "",
+        life: str = "",
+        **limits: int,
+    ) -> None:
+        super().__init__(name, journal, epoch, **limits)
+        self.greets = greets
         self.cache = HeldPushes(self.router)
-        greeting = Greeting(name, next(epochs))
+        greeting = (Greeting if greets else Mute)(name, self.service.epoch, life=life or next(epochs))
         config = ClientConfig(
             client_identifier=f"oriole-edge-{name}",
             clean_start=False,
             session_expiry_interval=3600,
             keep_alive=4,
-            properties=Properties(user_property=greeting.pairs() if greets else []),
             max_held_bytes=2 * max_bytes,
             manual_acknowledgement=True,
         )
         self.said: list[str] = []
         self.uplink = Uplink(
-            self.router, Client(config), greeting, max_bytes, lambda event, serious: self.said.append(event)
+            self.router,
+            Client(config),
+            greeting,
+            Classes(alarms, bulk),
+            max_bytes,
+            lambda: next(epochs),
+            lambda event, serious: self.said.append(event),
         )
+
+
+class Mute(Greeting):
+    """Makes of every centre one of another make."""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        return []
 
 
 class End(Channel):

@@ -1,0 +1,98 @@
+"""How many bytes may be on the way to the centre: enough to fill the link, and little more.
+
+Bytes beyond what the link holds wait in somebody's queue, a modem's or a kernel's, and an alarm behind them. So the
+window follows the delay, like TCP Vegas (Brakmo and Peterson, 1995): what is on the way, times the share of the round
+trip that is longer than the shortest one, is what waits somewhere. Less than `LEAST_QUEUED` of it, and the window
+grows; more than `MOST_QUEUED`, and it shrinks. Below it TCP does what it must about loss.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+FIRST_BYTES: Final = 14_000
+"""What TCP sends at once over a new connection (ten segments, RFC 6928)."""
+LEAST_BYTES: Final = 4_096
+"""A link of 56 kbit/s with a round trip of half a second holds so much."""
+MOST_BYTES: Final = 4 << 20
+"""A link of 100 Mbit/s with a round trip of 300 ms holds so much."""
+LEAST_QUEUED: Final = 16 << 10
+MOST_QUEUED: Final = 48 << 10
+"""So much may wait in the bottleneck: at 20 Mbit/s, 20 ms; a router's buffer is larger (bufferbloat) or as large."""
+MOST_BATCH_BYTES: Final = 32 << 10
+"""An alarm waits for a batch at most: 13 ms at 20 Mbit/s."""
+MEMORY_MS: Final = 30_000
+"""For how long the shortest round trip is believed: then the way may have become a longer one."""
+
+
+class Window:
+    """Bytes on the way, and how many may be.
+
+    Attributes:
+        bytes_on_the_way: sent, and not answered.
+        size: how many may be.
+    """
+
+    __slots__ = ("_is_starting", "_on_the_way", "_shortest", "bytes_on_the_way", "size")
+
+    def __init__(self) -> None:
+        self.bytes_on_the_way = 0
+        self.size = FIRST_BYTES
+        self._is_starting = True
+        self._on_the_way: deque[tuple[int, int, int]] = (
+            deque()
+        )  # bytes of a batch, when it was sent, window's load then
+        self._shortest: deque[tuple[int, int]] = deque()  # round trips, each longer than those before it, and when
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be sent now; with nothing on the way, whatever there is."""
+        return self.size - self.bytes_on_the_way
+
+    @property
+    def batch_bytes(self) -> int:
+        """The most that is to be sent at once: what is behind it should not wait for more than half a round trip."""
+        return min(MOST_BATCH_BYTES, max(LEAST_BYTES, self.size // 4))
+
+    def restart(self) -> None:
+        """A new connection: nothing is on the way, and TCP feels its way anew."""
+        self._on_the_way.clear()
+        self.bytes_on_the_way = 0
+        self.size = FIRST_BYTES
+        self._is_starting = True
+
+    def sent(self, size: int, now: int) -> None:
+        """A batch of `size` bytes has left."""
+        self.bytes_on_the_way += size
+        self._on_the_way.append((size, now, self.bytes_on_the_way))
+
+    def answered(self, now: int) -> None:
+        """The oldest batch on the way is answered."""
+        if not self._on_the_way:
+            return
+        size, sent_at, load = self._on_the_way.popleft()
+        self.bytes_on_the_way -= size
+        took = max(1, now - sent_at)
+        queued = load * (took - self._shortest_of(took, now)) // took
+        if self._is_starting and queued <= LEAST_QUEUED:
+            self._set(self.size + min(size, load))  # doubles with each round trip, where it is made use of
+        elif queued > MOST_QUEUED:
+            self._is_starting = False
+            self._set(self.size - min(queued - MOST_QUEUED, size))
+        elif queued < LEAST_QUEUED and 2 * load >= self.size:
+            self._set(self.size + size // 8)
+        else:
+            self._is_starting = False
+
+    def _set(self, size: int) -> None:
+        self.size = max(LEAST_BYTES, min(size, MOST_BYTES))
+
+    def _shortest_of(self, took: int, now: int) -> int:
+        shortest = self._shortest
+        while shortest and shortest[-1][0] >= took:
+            shortest.pop()
+        shortest.append((took, now))
+        while shortest[0][1] < now - MEMORY_MS:
+            shortest.popleft()
+        return shortest[0][0]
