@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from firmware_sim.links.model import LinkModel
@@ -161,6 +161,22 @@ def set_up(network: PacketNetwork, is_up: bool) -> None:
         subprocess.run(["ip", "link", "set", device, "up" if is_up else "down"], check=True)
 
 
+def configured(folder: str) -> Path:
+    """The edge's configuration, in a file: it has room for all that is going to wait."""
+    config = Path(folder, "edge.yaml")
+    config.write_text(f"max_uplink_queue_bytes: {1 << 30}\nalarms: [alarm]\n")
+    return config
+
+
+async def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    """Wait until something is so, for a while."""
+    limit = time.monotonic() + patience_s
+    while time.monotonic() < limit:
+        if is_so():
+            return
+        await asyncio.sleep(0.02)
+
+
 async def measure(is_told: bool) -> None:
     """One outage."""
     with tempfile.TemporaryDirectory() as folder:
@@ -169,12 +185,15 @@ async def measure(is_told: bool) -> None:
             await network.place("centre")
             await network.add("link", LINK)
             await network.join("link", "house", "centre")
-            config = Path(folder, "edge.yaml")
-            config.write_text(f"max_uplink_queue_bytes: {1 << 30}\nalarms: [alarm]\n")
             address = network.address("centre", "link")
             broker = ("broker", "--listen=mqtt://0.0.0.0:0", "--allow-anonymous", f"--data={folder}/centre")
             with program(network, "centre", *broker) as centre:
-                edge = ("edge", f"--config={config}", f"--data={folder}/house", "--listen=mqtt://127.0.0.1:0")
+                edge = (
+                    "edge",
+                    f"--config={configured(folder)}",
+                    f"--data={folder}/house",
+                    "--listen=mqtt://127.0.0.1:0",
+                )
                 with program(network, "house", *edge, f"--uplink=mqtt://{address}:{centre}") as port:
                     await outage(network, centre, port, is_told)
 
@@ -184,8 +203,7 @@ async def outage(network: PacketNetwork, centre: int, edge: int, is_told: bool) 
     subscriber = Subscriber(network, "centre", centre)
     publisher, alarms = Publisher(network, "house", edge, "filler"), Publisher(network, "house", edge, "alarms")
     publisher.fill(1)
-    while not subscriber.data_at:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(subscriber.data_at) > 0)
     if is_told:
         set_up(network, False)
     await network.cut("link")
@@ -201,8 +219,7 @@ async def outage(network: PacketNetwork, centre: int, edge: int, is_told: bool) 
     begun = time.monotonic()
     if is_told:
         set_up(network, True)
-    while len(subscriber.numbers) < MESSAGES and time.monotonic() < begun + PATIENCE_S:
-        await asyncio.sleep(0.02)
+    await until(lambda: len(subscriber.numbers) == MESSAGES)
     after = (await network.count())["link"]
     ended.set()
     first, last = subscriber.data_at[0], subscriber.data_at[-1]
@@ -211,8 +228,8 @@ async def outage(network: PacketNetwork, centre: int, edge: int, is_told: bool) 
     live = [took for at, took in subscriber.alarm_ms if first + 0.5 <= at <= last]
     print(
         f"first message {1000 * (first - after_what):3.0f} ms after "
-        f"{'the link came up     ' if is_told else 'the first SYN arrived'}; {len(subscriber.numbers)} of {MESSAGES} in "
-        f"{last - first:.2f} s, {use:.1%} of the link; {len(live)} alarms, p50 {quantile(live, 0.5):.0f} ms, "
+        f"{'the link came up     ' if is_told else 'the first SYN arrived'}; {len(subscriber.numbers)} of {MESSAGES} "
+        f"in {last - first:.2f} s, {use:.1%} of the link; {len(live)} alarms, p50 {quantile(live, 0.5):.0f} ms, "
         f"p99 {quantile(live, 0.99):.0f} ms",
         flush=True,
     )

@@ -73,6 +73,7 @@ class EdgeNode(Node):
             self.uplink = self._make_uplink()
 
     def _recall(self, recollection: Recollection) -> None:
+        self.devices.recall(recollection.marks, self.host.now())
         if self.uplink is not None:
             self.uplink.recall(recollection)
         super()._recall(recollection)
@@ -81,7 +82,9 @@ class EdgeNode(Node):
 
     def records(self) -> Iterator[Record]:
         """See `Node`."""
-        return iter(()) if self.uplink is None else self.uplink.records()
+        yield from self.devices.records()
+        if self.uplink is not None:
+            yield from self.uplink.records()
 
     def open(self) -> None:
         """Open everything that the configuration names; devices and centre may come later. Raises ListenError."""

@@ -10,20 +10,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.core.message import Message
 from broker.core.pushes import open_push
+from broker.core.records import Marked
 from broker.core.router import Router
 from broker.core.settlement import Reason as Loss
 from edge_node.devices.form import SerialForm
 from oriole.link.serial import QueueFull, Received, Session, TooLargeError
+from oriole.link.uplink import Mark
 from oriole.wire.serial import FrameError, Publish, Reason, Subscribe, Unsubscribe
 from oriole.wire.topics import SHARE_PREFIX, TopicError, check_topic_filter, check_topic_name
 
 if TYPE_CHECKING:
     from edge_node.devices.line import Line
     from edge_node.devices.registry import Devices
+
+
+MARK_PREFIX: Final = "serial:"
+"""Before a device's name: the class of its frames, in marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,10 @@ class SerialDevice:
 
     # ---- up: what it says
 
+    def mark(self, sequence: int) -> Mark:
+        """That its frames were taken up to this number: our next life knows them when they come again."""
+        return Mark(self.session.inbox.peer_boot_id.hex(), f"{MARK_PREFIX}{self.name}", sequence)
+
     def take(self, line: Line, received: Received, now: int) -> bool:
         """Obey a frame, or refuse it. False: not now, ask again when the line is released or has acknowledged.
 
@@ -222,6 +232,8 @@ class SerialDevice:
             self.turn_away(frame, Loss.QUEUE_FULL, now)
             return True
         router.deliver(message, route, now)
+        if frame.sequence and router.engine.promises.is_recording:
+            router.engine.promises.records.append(Marked(self.mark(frame.sequence)))
         return True
 
     def _subscribe(self, line: Line, frame: Subscribe, now: int) -> None:

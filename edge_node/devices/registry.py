@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from broker.core.channel import Channel
 from broker.core.message import Message
+from broker.core.records import Marked, Record
 from broker.core.router import Router
-from edge_node.devices.device import SerialDevice
+from edge_node.devices.device import MARK_PREFIX, SerialDevice
 from edge_node.devices.line import Line
 from oriole.link.serial import Config, Inbox, Outbox, Session
+from oriole.link.uplink import Mark
 from oriole.wire.serial import Hello, Noise, Reason
 
 
@@ -74,11 +76,30 @@ class Devices:
         if device is None:
             if len(self.known) >= self.limits.max_devices:
                 return None
-            session = Session(Outbox(self._make_boot_id(), self.config.max_queue_bytes), Inbox(self.config.window))
-            device = self.known[hello.name] = SerialDevice(hello.name, session, self)
+            device = self._make(hello.name)
         elif device.line is not None and device.line is not line:
             device.line.dismiss(Reason.TAKEN_OVER, "the device greeted on another line", now)
         return device
+
+    def _make(self, name: str) -> SerialDevice:
+        session = Session(Outbox(self._make_boot_id(), self.config.max_queue_bytes), Inbox(self.config.window))
+        device = self.known[name] = SerialDevice(name, session, self)
+        return device
+
+    def records(self) -> Iterator[Record]:
+        """What must be known after a restart: how far the devices' frames were taken."""
+        for device in self.known.values():
+            if device.session.inbox.received:
+                yield Marked(device.mark(device.session.inbox.acknowledged))
+
+    def recall(self, marks: dict[tuple[str, str], Mark], now: int) -> None:
+        """Know again the devices whose frames were taken in an earlier life; their marks are no longer in `marks`."""
+        for key, mark in list(marks.items()):
+            if mark.traffic_class.startswith(MARK_PREFIX):
+                del marks[key]
+                device = self._make(mark.traffic_class.removeprefix(MARK_PREFIX))  # the newest of its boot ids is last
+                device.session.inbox.remember(bytes.fromhex(mark.epoch), mark.sequence)
+                device.left(now)
 
     def owed(self) -> Iterator[tuple[Message, SerialDevice, bool]]:
         """What devices have not acknowledged: messages, to whom, and whether they have their place on a line."""

@@ -49,6 +49,11 @@ class Inbox:
         self._give()
         return resumed
 
+    def remember(self, peer_boot_id: bytes, sequence: int) -> None:
+        """In an earlier life of this side, the peer's frames up to `sequence` were received and settled."""
+        self.peer_boot_id = peer_boot_id
+        self.received = self.acknowledged = self.limit = sequence
+
     def forget(self) -> None:
         """The peer's numbers are no longer known: it will greet as a new one."""
         self.peer_boot_id = b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from unit.broker.book import Pages
@@ -32,10 +32,12 @@ class Journal:
         self.committed = 0
         self.late = False
         self.is_full = False
+        self.records: list[Record] = []
 
     def append(self, batch: Sequence[Record]) -> int:
         if self.is_full:
             raise JournalError("disk full")
+        self.records += batch
         self.position += 1
         if not self.late:
             self.committed = self.position
@@ -102,7 +104,12 @@ class Listener:
 class Node:
     """An engine, its serial devices, and ends of lines to play devices on."""
 
-    def __init__(self, limits: DeviceLimits | None = None, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        limits: DeviceLimits | None = None,
+        config: Config | None = None,
+        make_boot_id: Callable[[], bytes] | None = None,
+    ) -> None:
         self.now = 1000
         self.journal = Journal()
         self.engine = Engine(self.journal)
@@ -110,7 +117,12 @@ class Node:
         ids = count(1)
         self.noise: list[object] = []
         self.devices = Devices(
-            "edge", self.router, lambda: b"edge%d" % next(ids), lambda *what: self.noise.append(what), limits, config
+            "edge",
+            self.router,
+            make_boot_id or (lambda: b"edge%d" % next(ids)),
+            lambda *what: self.noise.append(what),
+            limits,
+            config,
         )
         self.book = Pages(self.engine)
         self.plugged: list[Plug] = []
