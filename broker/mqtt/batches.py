@@ -9,12 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message, Stored
-from broker.core.parcels import message_of
+from broker.core.parcels import header_of, message_of
 from broker.core.questions import Action
 from broker.core.records import Marked
 from broker.core.settlement import Reason
+from broker.mqtt.forms import message_properties
 from oriole.link.uplink import Mark
-from oriole.wire.mqtt import V5, MqttError, ProtocolError, Publish, ReasonCode, check_topic, encode
+from oriole.link.uplink.stamps import MOST_CLASSES
+from oriole.wire.mqtt import (
+    V5,
+    MqttError,
+    PacketType,
+    ProtocolError,
+    Publish,
+    ReasonCode,
+    check_topic,
+    decode_properties,
+    encode,
+    encode_properties,
+)
+from oriole.wire.topics import MAX_TOPIC_BYTES
 from oriole.wire.uplink import ANSWER, Answer, Batch, Parcel, UplinkError, decode_batch
 from oriole.wire.uplink import encode as encode_answer
 
@@ -87,7 +101,7 @@ class Delivered:
         session = self.session
         router = session.router
         topic = message.topic
-        fault = _fault(topic)
+        fault = _fault(topic) or _fault_of(message, now)
         assert message.header is not None
         if fault is not None or (session.restricted and not session.permissions.get((Action.PUBLISH, topic))):
             self.refusals.append((sequence, fault or ReasonCode.NOT_AUTHORIZED))
@@ -149,10 +163,13 @@ class Delivered:
 
 
 def receive(connection: Connection, session: Session, batch: Batch, now: int) -> Delivered:
-    """Take a batch of a node, as much of it as there is room for: the promise to answer it."""
+    """Take a batch of a node, as much of it as there is room for: the promise to answer it. Raises ProtocolError."""
     service, peer = session.service, session.node
     assert peer is not None
     traffic_class = batch.traffic_class
+    classes = [mark.traffic_class for mark in service.marks.of(peer.epoch)]
+    if traffic_class not in classes and len(classes) >= MOST_CLASSES:
+        raise ProtocolError(f"more than {MOST_CLASSES} classes")
     taken = service.marks.highest(peer.epoch, traffic_class)
     expected = peer.expected.get(traffic_class)
     if expected is None and batch.first > taken + 1:  # this node has forgotten what it had, or was never given it
@@ -188,8 +205,22 @@ def _fault(topic: bytes) -> ReasonCode | None:
     """What is wrong with a topic to publish to, if anything is."""
     if topic.startswith(b"$"):
         return ReasonCode.NOT_AUTHORIZED
+    if len(topic) > MAX_TOPIC_BYTES:
+        return ReasonCode.TOPIC_NAME_INVALID
     try:
         check_topic(topic)
     except MqttError:
         return ReasonCode.TOPIC_NAME_INVALID
+    return None
+
+
+def _fault_of(message: Message, now: int) -> ReasonCode | None:
+    """What is wrong with what a message says beside topic and payload: MQTT must be able to say it, too (3.3.2.3)."""
+    header = message.header
+    if header is None or header is header_of(header.node_path):
+        return None
+    try:
+        decode_properties(encode_properties(message_properties(message, (), now, ())), 0, PacketType.PUBLISH)
+    except (MqttError, ValueError):
+        return ReasonCode.PAYLOAD_FORMAT_INVALID
     return None

@@ -154,7 +154,7 @@ class MqttService:
         for other in (known, self.nodes.get(greeting.epoch)):
             if other is not None and other.connection is not None and other.node is not None:
                 peer = other.node
-                if peer.life != greeting.life and greeting.life:
+                if peer.life != greeting.life:
                     what = "name" if peer.name == greeting.name else "data"
                     return ReasonCode.SERVER_BUSY, f"another edge with this {what} is connected"
         if self.marks.is_held_by_another(greeting.epoch, (greeting.life, *greeting.lives)):
@@ -411,9 +411,10 @@ class MqttService:
 def _greeting(properties: Properties) -> Greeting | None:
     """How a client introduces itself, if it is another node."""
     try:
-        return Greeting.read(properties.user_property)
+        greeting = Greeting.read(properties.user_property)
     except StampError:
         return None
+    return greeting if greeting is not None and greeting.life else None
 
 
 def will_message(will: Will, session: Session, now: int) -> Message:

@@ -1,4 +1,4 @@
-"""The uplink's form: messages for the centre go up one by one, as values."""
+"""The uplink's form: messages for the centre go up as values."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.core.message import Message
-from broker.core.sink import OneByOne
 
 if TYPE_CHECKING:
     from edge_node.uplink.uplink import Uplink
 
 
-class UplinkForm(OneByOne):
-    """Messages for the uplink: one by one, as values."""
+class UplinkForm:
+    """Messages for the uplink, as values."""
 
     __slots__ = ()
     takes = 0
@@ -30,6 +29,11 @@ class UplinkForm(OneByOne):
         """Send a message up."""
         for uplink in self.recipients(message, sinks):
             uplink.send(message, now)
+
+    def deliver_all(self, messages: Sequence[Message], sinks: Sequence[Uplink], now: int) -> None:
+        """The same for messages on one topic that came together."""
+        for uplink in self.recipients(messages[0], sinks):
+            uplink.send_all(messages, now)
 
     def forward(self, packets: bytes, count: int, sinks: Sequence[Uplink], now: int) -> None:
         """Never called: it takes no packets as they are."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from broker.core.sink import Sink
     from broker.mqtt.recollection import RememberedStream
 
+MOST_LOST: Final = 1 << 20
+"""Numbers that a power cut can have taken, of what was sent in a second with relaxed durability: more than any."""
 NOTHING: Final[Mapping[int, int]] = {}
 
 
@@ -79,10 +81,12 @@ class Spool:
         streams: in the order in which they are sent.
         on_safe: called when messages may be sent that had to wait for the journal.
         is_unsafe: some wait that the journal did not take.
+        epoch: grows with each new numbering.
     """
 
     __slots__ = (
-        "_classes", "_made", "_max_bytes", "_on_end", "_router", "_secured", "_sink", "is_unsafe", "on_safe", "streams",
+        "_classes", "_made", "_max_bytes", "_on_end", "_router", "_secured", "_sink", "epoch", "is_unsafe", "on_safe",
+        "streams",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +102,7 @@ class Spool:
         self._classes = classes
         self._max_bytes = max_bytes
         self._on_end = on_end
+        self.epoch = 1
         self._secured = Secured(self)
         self._made: object = None
         self.is_unsafe = False
@@ -137,21 +142,24 @@ class Spool:
         """Whether not even what was acknowledged already finds room."""
         return self.stream_of(topic).bytes >= 2 * self._max_bytes
 
-    def add(self, message: Message) -> None:
-        """Let `message` wait behind the others of its class."""
-        stream = self.stream_of(message.topic)
-        stream.messages.append(message)
-        stream.bytes += message.size
+    def add(self, messages: Sequence[Message]) -> tuple[Stream, int]:
+        """Let messages on one topic that came together wait behind the others of their class; where the first is."""
+        first = messages[0]
+        stream = self.stream_of(first.topic)
+        number = stream.end
+        stream.messages += messages
+        stream.bytes += sum(message.size for message in messages)
         if self._is_recording:
-            owed = stream.number, message.qos, message.retain, ()
-            if message.record is not None:
-                message.record.owed.append(owed)
+            owed = stream.number, first.qos, first.retain, ()
+            if first.record is not None:
+                first.record.owed.append(owed)
             else:
-                self._records.append(Owes(message, owed))
+                self._records.extend(Owes(message, owed) for message in messages)
         self.secure()
         if not stream.full and stream.bytes >= self._max_bytes:
             stream.full = True
             self._router.set_full(self._sink, True)
+        return stream, number
 
     def secure(self) -> None:
         """What waits may be sent when the records of this turn are safe."""
@@ -211,14 +219,19 @@ class Spool:
             upto += 1
         self.release(stream, upto, now)
 
-    def jump(self, stream: Stream, number: int) -> None:
-        """Let the next message have this number at least: those before it were given in a past that was lost here."""
+    def jump(self, stream: Stream, number: int) -> bool:
+        """Let the next message have this number at least: those before it were given in a past that was lost here.
+        False, and nothing is done, for a number that no such past explains.
+        """
         count = number - stream.end
+        if count > MOST_LOST:
+            return False
         if count > 0:
             stream.messages.extend([None] * count)
             if self._is_recording:
                 self._records.append(Skipped(stream.number, count))
             self.secure()
+        return True
 
     def _leave(self, stream: Stream, message: Message, place: int, now: int) -> None:
         stream.bytes -= message.size
@@ -269,6 +282,8 @@ class Spool:
         for stream in self.streams:
             stream.messages = deque(message for message in stream.messages if message is not None)
             stream.first = stream.next = stream.safe = 1
+        self.epoch += 1
+        self._made = None
         self.secure()
         return [*self.records()] if self._is_recording else ()
 
@@ -276,15 +291,18 @@ class Spool:
 class Secured:
     """Lets messages go whose records had to be safe first."""
 
-    __slots__ = ("_spool", "ends")
+    __slots__ = ("_epoch", "_spool", "ends")
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._epoch = spool.epoch
         self.ends: list[int] = []
         """The streams' ends when the turn ended."""
 
     def kept(self, now: int) -> None:
         """The journal has them."""
+        if self._epoch != self._spool.epoch:  # these numbers mean nothing any more
+            return
         for stream, end in zip(self._spool.streams, self.ends, strict=True):
             stream.safe = max(stream.safe, min(end, stream.end))
         self._spool.on_safe(now)

@@ -261,14 +261,24 @@ class Uplink:
         """A local message is for the centre: at once, or when its turn comes."""
         if message.retain:
             self._down.published(message)
-        if len(self._path(message)) > MOST_NODES:
-            self._lose(message, Reason.LOOP, now)
-        elif not message.qos and not message.retain:
-            self._send_now(message, now)
-        elif not message.promised and self._spool.overflows(message.topic):
-            self._lose(message, Reason.QUEUE_FULL, now)
+        if message.qos or message.retain:
+            self.send_all((message,), now)
+        elif self._goes_in_circles(message):
+            self._settlement.drop(message, self, Reason.LOOP, now)
         else:
-            self._spool.add(message)
+            self._send_now(message, now)
+
+    def send_all(self, messages: Sequence[Message], now: int) -> None:
+        """The same for messages with QoS > 0, or one to be retained, on one topic that came together."""
+        first = messages[0]
+        if not first.promised and self._spool.overflows(first.topic):
+            for message in messages:
+                self._lose(message, Reason.QUEUE_FULL, now)
+            return
+        stream, number = self._spool.add(messages)
+        for number, message in enumerate(messages, number):  # noqa: B020 - the first of them
+            if self._goes_in_circles(message):
+                self.settle(stream, number, Reason.LOOP, now)
 
     def has_room_for(self, message: Message) -> bool:
         """Whether a message is of a class that there is room in."""
@@ -347,6 +357,9 @@ class Uplink:
         """Tell people."""
         self._tell(text, serious)
 
+    def _goes_in_circles(self, message: Message) -> bool:
+        return message.header is not None and len(message.header.node_path) >= MOST_NODES
+
     def _path(self, message: Message) -> tuple[str, ...]:
         return (*(message.header.node_path if message.header is not None else ()), self.name)
 
@@ -420,8 +433,11 @@ class Uplink:
         else:
             for traffic_class, number in centre.has:
                 stream = self._spool.named(traffic_class)
-                if stream is not None:
-                    self._spool.jump(stream, number + 1)
+                if stream is not None and not self._spool.jump(stream, number + 1):
+                    self.report(f"{centre.name} has numbers that this edge is far from: beginning anew", True)
+                    self.renumber()
+                    self.close()
+                    return
             if not self._is_early:
                 self._batches.restart()
             if is_other_order or not self._has_met:

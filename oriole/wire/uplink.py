@@ -19,8 +19,15 @@ MOST_PARCELS: Final = 1_000
 MOST_NODES: Final = 16
 """Nodes on a path; a message that has passed more is going in circles."""
 
-Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
-Name = Annotated[str, Meta(max_length=64)]
+MOST_LIFETIME_MS: Final = 0xFFFF_FFFF * 1000
+"""MQTT's longest Message Expiry Interval (3.3.2.3.3)."""
+
+Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
+"""Numbers of messages: a million a second for 285 years."""
+Skip = Annotated[int, Meta(ge=0, lt=1 << 31)]
+Name = Annotated[str, Meta(pattern=r"^[\x01-\x2b\x2d-\x7f]{1,64}$")]
+"""Of a node: ASCII, without a comma."""
+Class = Annotated[str, Meta(pattern=r"^[a-z]{1,16}$")]
 
 
 class UplinkError(ValueError):
@@ -52,8 +59,8 @@ class Parcel(Struct, array_like=True, frozen=True):
     flags: Annotated[int, Meta(ge=0, lt=6)]
     topic: bytes
     payload: bytes
-    lifetime_ms: Number = 0
-    path: Annotated[tuple[Name, ...], Meta(max_length=MOST_NODES)] = ()
+    lifetime_ms: Annotated[int, Meta(ge=0, le=MOST_LIFETIME_MS)] = 0
+    path: Annotated[tuple[Name, ...], Meta(max_length=MOST_NODES - 1)] = ()
     facts: Facts | None = None
 
 
@@ -62,9 +69,9 @@ class Batch(Struct, array_like=True, frozen=True):
     many numbers that were given to none, or to one whose time was over.
     """
 
-    traffic_class: Name
-    first: Annotated[int, Meta(ge=1, lt=1 << 62)]
-    parcels: Annotated[list[Parcel | Number], Meta(max_length=MOST_PARCELS)]
+    traffic_class: Class
+    first: Annotated[int, Meta(ge=1, lt=1 << 53)]
+    parcels: Annotated[list[Parcel | Skip], Meta(max_length=MOST_PARCELS)]
 
 
 class Answer(Struct, array_like=True, frozen=True):
@@ -78,8 +85,8 @@ class Answer(Struct, array_like=True, frozen=True):
         is_busy: there was no room for the one after `upto`, nor will there be for what follows until that comes again.
     """
 
-    traffic_class: Name
-    upto: Number
+    traffic_class: Class
+    upto: Annotated[int, Meta(ge=0)]
     places: list[tuple[Number, Number]] = []
     refusals: list[tuple[Number, int]] = []
     is_busy: bool = False

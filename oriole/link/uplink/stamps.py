@@ -32,6 +32,7 @@ MOST_NAME: Final = 64
 """Characters of a node's name, an epoch, a class: what a peer says of itself is kept as long as the node runs."""
 MOST_DIGITS: Final = 18
 MOST_CLASSES: Final = 8
+"""In one epoch."""
 MOST_LIVES: Final = 16
 """Of so many in a row none was answered; with more, an edge begins a new epoch."""
 

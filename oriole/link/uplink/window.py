@@ -34,12 +34,13 @@ class Window:
         size: how many may be.
     """
 
-    __slots__ = ("_is_starting", "_on_the_way", "_shortest", "bytes_on_the_way", "size")
+    __slots__ = ("_is_starting", "_on_the_way", "_shortest", "_shrunk_at", "bytes_on_the_way", "size")
 
     def __init__(self) -> None:
         self.bytes_on_the_way = 0
         self.size = FIRST_BYTES
-        self._is_starting = True
+        self._is_starting = True  # then it nearly doubles with each round trip
+        self._shrunk_at = 0
         self._on_the_way: deque[tuple[int, int, int]] = (
             deque()
         )  # bytes of a batch, when it was sent, window's load then
@@ -61,6 +62,7 @@ class Window:
         self.bytes_on_the_way = 0
         self.size = FIRST_BYTES
         self._is_starting = True
+        self._shrunk_at = 0
 
     def sent(self, size: int, now: int) -> None:
         """A batch of `size` bytes has left."""
@@ -74,16 +76,16 @@ class Window:
         size, sent_at, load = self._on_the_way.popleft()
         self.bytes_on_the_way -= size
         took = max(1, now - sent_at)
-        queued = load * (took - self._shortest_of(took, now)) // took
-        if self._is_starting and queued <= LEAST_QUEUED:
-            self._set(self.size + min(size, load))  # doubles with each round trip, where it is made use of
-        elif queued > MOST_QUEUED:
+        queued = load * (took - self._shortest_of(took, now)) // took - size  # the batch waits for itself, too
+        if queued > MOST_QUEUED:
             self._is_starting = False
-            self._set(self.size - min(queued - MOST_QUEUED, size))
-        elif queued < LEAST_QUEUED and 2 * load >= self.size:
-            self._set(self.size + size // 8)
-        else:
+            if sent_at >= self._shrunk_at:  # once in a round trip: what was sent before knows nothing of it
+                self._shrunk_at = now
+                self._set(self.size - min(queued - MOST_QUEUED // 2, self.size // 2))
+        elif queued > LEAST_QUEUED:
             self._is_starting = False
+        elif 2 * load >= self.size:  # it is made use of
+            self._set(self.size + (size if self._is_starting else size // 8))
 
     def _set(self, size: int) -> None:
         self.size = max(LEAST_BYTES, min(size, MOST_BYTES))

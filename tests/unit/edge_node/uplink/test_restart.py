@@ -85,12 +85,18 @@ class Publisher:
         self.number = 0
 
     def publish(self, node: Centre) -> None:
+        """One message, or some in a row."""
         client = self.connected(node)
-        self.number += 1
-        payload = b"%d" % self.number
         topic = self.choose.choice(self.topics)
         qos = 1 + self.topics.index(topic) % 2  # MQTT keeps the order of what has one topic and one QoS
-        self.sent[client.publish(topic, payload, qos)] = payload
+        packets = []
+        for _ in range(self.choose.choice((1, 1, 2, 5))):
+            self.number += 1
+            payload = b"%03d" % self.number
+            identifier = client.next_identifier()
+            self.sent[identifier] = payload
+            packets.append(Publish(topic.encode(), payload, qos, packet_identifier=identifier))
+        client.send(*packets)
         self.listen(node)
 
     def connected(self, node: Centre) -> Client:
