@@ -15,6 +15,7 @@ from edge_node.devices import Devices, Port, log_noise
 from edge_node.uplink.classes import Classes
 from edge_node.uplink.connection import UplinkConnection
 from edge_node.uplink.dialler import Dialler, TcpDialler
+from edge_node.uplink.spool import stream_records
 from edge_node.uplink.uplink import Uplink
 from oriole.config import EdgeConfig
 from oriole.data_dir import DataDir
@@ -64,6 +65,7 @@ class EdgeNode(Node):
     ) -> None:
         self.edge = config
         self.uplink: Uplink | None = None
+        self._left_over: Recollection | None = None  # of an uplink that is no longer configured
         super().__init__(config, loop, data, str(config.name), chance)
 
     def _furnish(self) -> None:
@@ -74,8 +76,14 @@ class EdgeNode(Node):
 
     def _recall(self, recollection: Recollection) -> None:
         self.devices.recall(recollection.marks, self.host.now())
+        waiting = sum(len(stream.messages) for stream in recollection.streams.values())
         if self.uplink is not None:
             self.uplink.recall(recollection)
+        else:
+            self._left_over = recollection
+        if waiting:
+            where = "" if self.edge.uplink else ", and no uplink is configured: they stay"
+            Log("uplink").info(f"{waiting} messages wait for the centre{where}")
         super()._recall(recollection)
         if self.uplink is not None:
             self.uplink.go_on(recollection, self.host.now())
@@ -85,6 +93,11 @@ class EdgeNode(Node):
         yield from self.devices.records()
         if self.uplink is not None:
             yield from self.uplink.records()
+        elif self._left_over is not None:
+            if self._left_over.met is not None:
+                yield self._left_over.met
+            for number, stream in self._left_over.streams.items():
+                yield from stream_records(number, stream.traffic_class, stream.first, stream.messages)
 
     def open(self) -> None:
         """Open everything that the configuration names; devices and centre may come later. Raises ListenError."""

@@ -8,8 +8,8 @@ as skipped.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
 
 from broker.core.message import Message
@@ -249,18 +249,7 @@ class Spool:
     def records(self) -> Iterator[Record]:
         """All that waits, as records."""
         for stream in self.streams:
-            yield StreamRecord(stream.number, stream.traffic_class, stream.first)
-            skipped = 0
-            for message in stream.messages:
-                if message is None:
-                    skipped += 1
-                    continue
-                if skipped:
-                    yield Skipped(stream.number, skipped)
-                    skipped = 0
-                yield Owes(message, (stream.number, message.qos, message.retain, ()))
-            if skipped:
-                yield Skipped(stream.number, skipped)
+            yield from stream_records(stream.number, stream.traffic_class, stream.first, stream.messages)
 
     def restore(self, remembered: Mapping[int, RememberedStream]) -> None:
         """Be what was remembered; what was not begins now."""
@@ -286,6 +275,16 @@ class Spool:
         self._made = None
         self.secure()
         return [*self.records()] if self._is_recording else ()
+
+
+def stream_records(number: int, traffic_class: str, first: int, messages: Iterable[Message | None]) -> Iterator[Record]:
+    """A stream as records: its messages from no. `first` on, None for those that have ended."""
+    yield StreamRecord(number, traffic_class, first)
+    for is_ended, group in groupby(messages, lambda message: message is None):
+        if is_ended:
+            yield Skipped(number, sum(1 for _ in group))
+        else:
+            yield from (Owes(each, (number, each.qos, each.retain, ())) for each in group if each is not None)
 
 
 class Secured:
