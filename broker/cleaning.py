@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from broker.core.promises import JournalError
 from broker.journal.durable import DurableJournal
 from broker.listeners.host import Host
 from broker.mqtt.snapshots import pieces
@@ -34,6 +35,8 @@ LEAST_BYTES: Final = 32 << 20
 TIMES: Final = 2
 """How much more history than life there has to be: each byte that lives is written again for every two of others."""
 
+NOT_TAKEN: Final = "the disk did not take all that lives"
+
 
 class Cleaner:
     """Looks after the journal of one node, with its MQTT service and what it has `beside`, until `close`."""
@@ -44,6 +47,7 @@ class Cleaner:
         "_host",
         "_journal",
         "_live_bytes",
+        "_round",
         "_service",
         "_timer",
         "_work",
@@ -59,6 +63,7 @@ class Cleaner:
         self._service = service
         self._live_bytes = 0
         self._failures = 0
+        self._round: asyncio.Future[str] | None = None
         self._work: Iterator[list[Record]] = iter(())
         self.least_bytes = LEAST_BYTES
         self._timer: asyncio.TimerHandle = host.loop.call_later(LOOK_S, self._look)
@@ -67,17 +72,33 @@ class Cleaner:
         """Leave all as it is."""
         self._timer.cancel()
 
+    async def clean(self) -> None:
+        """Let go of all history that there is now. Raises JournalError."""
+        while self._round is not None:  # it began before this was asked for
+            await asyncio.wait((self._round,))
+        self._timer.cancel()
+        begun = self._begin(self._journal.end_segment())
+        await asyncio.wait((begun,))
+        if problem := begun.result():
+            raise JournalError(problem)
+
     def _look(self) -> None:
         try:
             history = self._journal.history
         except OSError:
             history = None  # the disk has worse trouble
         if history is not None and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes):
-            self._work = pieces(self._service, PORTION, self._host.now, self._beside)
-            self._failures = self._journal.failures
-            self._clean(history.upto, self._journal.written_bytes)
+            self._begin(history.upto)
         else:
             self._timer = self._host.loop.call_later(LOOK_S, self._look)
+
+    def _begin(self, upto: int) -> asyncio.Future[str]:
+        """Begin a round, after which segments up to `upto` go; its result is why they had to stay, if they had to."""
+        self._round = self._host.loop.create_future()
+        self._work = pieces(self._service, PORTION, self._host.now, self._beside)
+        self._failures = self._journal.failures
+        self._clean(upto, self._journal.written_bytes)
+        return self._round
 
     def _clean(self, upto: int, written_bytes: int) -> None:
         """Write the next portion; after the last, wait until it is safe."""
@@ -96,22 +117,33 @@ class Cleaner:
         self._host.wake()
 
     def finish(self, upto: int) -> None:
-        """All that lives is safe behind segment `upto`, unless some of it was refused or lost."""
+        """All that lives is written behind segment `upto`."""
+        self._drop(upto, self._journal.appended)
+
+    def _drop(self, upto: int, position: int) -> None:
+        """Drop segments as soon as all up to `position` is on the disk, which a relaxed journal promises before; unless
+        some of what lives was refused or lost.
+        """
         if self._journal.failures != self._failures:
-            self.give_up()
-            return
-        task = self._host.loop.run_in_executor(None, self._journal.forget, upto)
-        task.add_done_callback(self._finished)
+            self.give_up(NOT_TAKEN)
+        elif self._journal.reach.position < position:
+            self._timer = self._host.loop.call_later(BEHIND_S, self._drop, upto, position)
+        else:
+            task = self._host.loop.run_in_executor(None, self._journal.forget, upto)
+            task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Future[None]) -> None:
         if task.cancelled():
             return
         if (error := task.exception()) is not None:
             Log("journal").warning("old segments stay", why=error)
-        self.give_up()
+        self.give_up(str(error or ""))
 
-    def give_up(self) -> None:
-        """Look again later."""
+    def give_up(self, problem: str) -> None:
+        """The round is over; look again later."""
+        assert self._round is not None
+        self._round.set_result(problem)
+        self._round = None
         self._timer = self._host.loop.call_later(LOOK_S, self._look)
 
 
@@ -130,4 +162,4 @@ class _Done:
 
     def broken(self, now: int) -> None:
         """They are needed still."""
-        self._cleaner.give_up()
+        self._cleaner.give_up(NOT_TAKEN)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from broker.auth.doorkeeper import Doorkeeper
 from broker.coap.settings import CoapSettings
+from broker.control.commands import Commands
+from broker.control.door import ControlDoor
+from broker.control.sessions import SessionCommands
 from broker.core.channel import address_of
 from broker.core.engine import Engine
 from broker.core.message import Message
@@ -28,6 +31,7 @@ from broker.mqtt.service import MqttService
 from broker.mqtt.snapshots import node_records
 from oriole import __version__
 from oriole.config import ProgramConfig
+from oriole.control import SOCKET_NAME
 from oriole.data_dir import DataDir, DataDirError, Identity
 from oriole.logging import Log
 from oriole.urls import Endpoint
@@ -75,6 +79,7 @@ class Node:
         identity: node and epoch; without a data folder, new at each start.
         addresses: what it listens on, once `open` was called.
         settlements: the file that becomes the account of every message, where one is configured.
+        commands: what can be asked of it over its control socket, where it has a data folder.
     """
 
     kind: Literal["broker", "edge"] = "broker"
@@ -89,6 +94,7 @@ class Node:
     ) -> None:
         limits = config.limits
         self.config = config
+        self.data = data
         self.chance = chance or random.SystemRandom()
         self.identity = data.identity if data is not None else Identity.new(self.chance.randbytes)
         self.journal = self._open_journal(data, loop)
@@ -105,6 +111,8 @@ class Node:
             name=name or self.identity.node[:8],
             epoch=self._epoch().hex(),
         )
+        self.commands = Commands()
+        SessionCommands(self.host, self.mqtt).register(self.commands)
         self.parts: list[Part] = []
         self.addresses: list[Endpoint] = []
         self.settlements = self._open_settlements()
@@ -147,6 +155,7 @@ class Node:
     def _remember(self, journal: DurableJournal) -> None:
         """Be what the journal says that the node was."""
         from broker.cleaning import Cleaner
+        from broker.control.journal import JournalCommands
 
         log = Log("journal")
         gc.disable()  # nothing of what is read becomes garbage, and to look for it takes longer than to read
@@ -176,6 +185,8 @@ class Node:
 
         journal.attach(self.host.committed, trouble, write_anew)
         self.cleaner = Cleaner(self.host, journal, self.mqtt, self.records)
+        if self.data is not None:
+            JournalCommands(self.host.loop, self.data.path, journal, self.cleaner).register(self.commands)
         self.host.turn()  # writes down what came of it: messages routed, clients that are not here any more
 
     def _open_settlements(self) -> SettlementsFile | None:
@@ -207,6 +218,10 @@ class Node:
                 reason = f"{error.strerror or error}{hint if error.errno == errno.EADDRINUSE else ''}"
                 raise ListenError(f"cannot listen on {endpoint}: {reason}") from error
         self._warn_of_closed_doors()
+        if self.data is not None:
+            control = ControlDoor(self.host.loop, self.data.path / SOCKET_NAME, self.commands)
+            self.parts.append(control)
+            control.open()
 
     def _warn_of_closed_doors(self) -> None:
         """Say so where a listener can be reached from outside and lets nobody in from there."""

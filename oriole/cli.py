@@ -30,6 +30,7 @@ COMMANDS = {
     "edge": Command("edge_node.app:main", "run an edge node beside the devices"),
     "pub": Command("oriole.pubsub:main_pub", "publish a message over MQTT or CoAP"),
     "sub": Command("oriole.pubsub:main_sub", "subscribe over MQTT or CoAP and print what comes"),
+    "sessions": Command("oriole.sessions:main", "show whose sessions a node keeps, and who is behind"),
     "fleet": Command("firmware_sim.cli:main_fleet", "run simulated devices"),
     "bench": Command("firmware_sim.cli:main_bench", "measure brokers side by side"),
     "demo": Command("firmware_sim.cli:main_demo", "a broker, two edges and a house full of devices, for a minute"),
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    commands = "\n".join(f"  {name:8}{command.summary}" for name, command in COMMANDS.items())
+    commands = "\n".join(f"  {name:10}{command.summary}" for name, command in COMMANDS.items())
     return (
         "usage: oriole COMMAND [ARGUMENT]...\n"
         "       oriole --version | --help\n\n"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
@@ -41,6 +42,15 @@ CLOSE_S: Final = 10.0
 
 HURRY_BYTES: Final = 8 << 20
 """With so much waiting a commit begins before its time: a card that writes 10 MB/s needs a second for it."""
+
+
+@dataclass(slots=True, frozen=True)
+class Reach:
+    """All batches up to `position` are in files up to segment number `segment`, of which they take `end` bytes."""
+
+    position: int
+    segment: int
+    end: int
 
 
 class DiskJournal:
@@ -75,6 +85,7 @@ class DiskJournal:
         "_has_committed",
         "_hurry_bytes",
         "_is_closing",
+        "_is_ended",
         "_is_resumed",
         "_mark",
         "_max_waiting_bytes",
@@ -127,6 +138,7 @@ class DiskJournal:
         self._failure = ""
         self._is_resumed = True
         self._is_closing = False
+        self._is_ended = False
         self._file = -1
         self._mark = b""
         self._end = self._size = 0
@@ -179,6 +191,17 @@ class DiskJournal:
             for number in numbers(self._folder, "segment")
             if number < current
         ]
+
+    def end_segment(self) -> int:
+        """Put what is appended from now on into another file; the number of the last one before it."""
+        with self._ready:
+            self._is_ended = True
+            return self._number
+
+    def reach(self) -> Reach:
+        """How far the files go at this moment."""
+        with self._ready:
+            return Reach(self.committed, self._number, self._end)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Write what waits, and end; a disk that takes longer than `timeout_s` is left alone."""
@@ -234,7 +257,7 @@ class DiskJournal:
         pieces: list[bytes] = []
         end = self._end
         for blob in batches:
-            if end + HEAD.size + len(blob) > self._size:
+            if self._is_ended or end + HEAD.size + len(blob) > self._size:
                 if pieces:
                     self._sync(pieces, position - 1)
                     pieces.clear()
@@ -250,9 +273,9 @@ class DiskJournal:
         content = b"".join(pieces)
         write(self._file, content, self._end)
         os.fdatasync(self._file)
-        self._end += len(content)
         self._has_committed = True
         with self._ready:
+            self._end += len(content)
             self.committed = position
             self._waiting_bytes -= len(content) - HEAD.size * (len(pieces) // 2)
         self._on_commit(position)
@@ -269,9 +292,11 @@ class DiskJournal:
         if self._file >= 0:
             os.close(self._file)
         self._file = file
-        self._number = header.number
         self._mark = mark("segment", header.number)
-        self._end = HEADER_BYTES
+        with self._ready:
+            self._is_ended = False
+            self._number = header.number
+            self._end = HEADER_BYTES
         self._size = os.fstat(file).st_size
 
     def _end_file(self) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Final, Literal
 
 from broker.core.promises import JournalError
 from broker.core.records import Record
 from broker.journal.bases import write_base
 from broker.journal.codec import DamagedRecordError, decode, encode
-from broker.journal.disk import DiskJournal
+from broker.journal.copies import copy_into
+from broker.journal.disk import DiskJournal, Reach
 from broker.journal.files import Header, Kind, boottime_ms, name, new_header, numbers, read_header
 from broker.journal.frames import Frame
 from broker.journal.reading import Damage, Reading
@@ -66,8 +68,9 @@ class DurableJournal:
     """
 
     __slots__ = (
-        "_anew_at", "_appended", "_call", "_disk", "_folder", "_is_told", "_is_void", "_on_safe", "_on_trouble",
-        "_shift_ms", "_write_anew", "committed", "damages", "durability", "epoch", "failures", "keeps", "written_bytes",
+        "_anew_at", "_appended", "_call", "_disk", "_files", "_folder", "_is_told", "_is_void", "_on_safe",
+        "_on_trouble", "_shift_ms", "_write_anew", "committed", "damages", "durability", "epoch", "failures", "keeps",
+        "written_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +87,7 @@ class DurableJournal:
         self.damages: list[Damage] = []
         self.written_bytes = 0
         self._folder = folder
+        self._files = Lock()  # held by whoever drops files, or counts on them
         self._call = call
         self._is_told = False
         self._is_void = False
@@ -152,6 +156,11 @@ class DurableJournal:
     # ---- From the engine
 
     @property
+    def appended(self) -> int:
+        """The position of the last batch that was taken."""
+        return self._appended
+
+    @property
     def is_behind(self) -> bool:
         """Whether publishers have to wait for the disk."""
         return self._disk.waiting_bytes >= MOST_UNSAFE_BYTES
@@ -180,10 +189,29 @@ class DurableJournal:
 
     def forget(self, upto: int) -> None:
         """Segments up to number `upto` are no longer needed. May take a while. Raises OSError."""
-        with (self._folder / name("segment", upto + 1)).open("rb") as file:
-            header = read_header(file)
-        if header is not None:
-            write_base(self._folder, upto, header.position - 1, (), node=header.node, epoch=header.epoch)
+        with self._files:
+            with (self._folder / name("segment", upto + 1)).open("rb") as file:
+                header = read_header(file)
+            if header is not None:
+                write_base(self._folder, upto, header.position - 1, (), node=header.node, epoch=header.epoch)
+
+    def end_segment(self) -> int:
+        """Put what is appended from now on into another file; the number of the last one before it."""
+        return self._disk.end_segment()
+
+    @property
+    def reach(self) -> Reach:
+        """How far the files go: what of this journal is on the disk, whatever was promised."""
+        return self._disk.reach()
+
+    def copy_into(self, target: Path) -> Reach:
+        """Make `target`, an empty folder on the same disk, a journal with all that this one has on the disk; how far
+        that is. May take a while, and be called from any thread. Raises OSError.
+        """
+        with self._files:
+            reach = self._disk.reach()
+            copy_into(target, self._folder, reach)
+        return reach
 
     def close(self) -> None:
         """Write what waits, and end."""

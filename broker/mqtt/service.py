@@ -219,7 +219,7 @@ class MqttService:
         if self.engine.settlement.book is None:
             connection.plain = 1 << connection.version
         session.permissions.clear()
-        session.expires_at = 0
+        session.left_at = session.expires_at = 0
         session.will = connect.will
         session.will_is_bare = connection.version != V5
         session.will_at = 0
@@ -331,12 +331,27 @@ class MqttService:
 
     def wait_for(self, session: Session, left_at: int) -> None:
         """The client of a session left then, and may come back: until its will is due, and its session ends."""
+        session.left_at = left_at
         if session.will is not None:
             session.will_at = left_at + self._will_delay_ms(session)
         session.expires_at = 0 if session.expiry_interval == NEVER else left_at + session.expiry_interval * 1000
         times = [at for at in (session.will_at, session.expires_at) if at]
         if times:
             self.engine.deadlines.schedule(session, min(times))
+
+    def end(self, session: Session, now: int) -> None:
+        """Somebody who runs the node ends a session: its client, where it is there, is told and sent away, its will is
+        published, what it was owed is dropped.
+        """
+        session.expiry_interval = 0
+        connection = session.connection
+        if connection is None:
+            self._discard(session, now)
+            return
+        self.report(connection, "session ended by an operator")
+        if connection.version == V5:
+            connection.channel.send(encode(Disconnect(ReasonCode.ADMINISTRATIVE_ACTION), V5))
+        connection.end(now)
 
     def _will_delay_ms(self, session: Session) -> int:
         will = session.will

@@ -97,7 +97,8 @@ class Session:
         number, recorded: what the journal calls it, 0 for nothing; whether it has what the session is owed, too.
         received: packet identifiers of QoS 2 messages received and not yet released by PUBREL; None until first used.
         expiry_interval: seconds it outlives its connection; `NEVER` for always.
-        expires_at: when it ends, in milliseconds, while the client is away; 0 otherwise.
+        left_at, expires_at: when its client left and when it ends, in milliseconds, while the client is away; 0
+            otherwise, and `expires_at` is 0 where it does not end.
         will, will_at: the will to publish, and when, while a will delay runs.
         will_is_bare: it comes from a client without properties, and may be a push's envelope.
         encoding: how its client takes packets; subscriptions add their options to it.
@@ -108,9 +109,10 @@ class Session:
 
     __slots__ = (
         "channel", "client_id", "connection", "encoding", "expires_at", "expiry_interval", "full", "inflight",
-        "last_identifier", "limits", "max_packet_bytes", "node", "number", "past", "permissions", "persistent",
-        "popped", "queue", "queue_bytes", "received", "recorded", "remote", "resend", "restricted", "router", "safe",
-        "service", "settlement", "subscriptions", "username", "wake_at", "will", "will_at", "will_is_bare", "window",
+        "last_identifier", "left_at", "limits", "max_packet_bytes", "node", "number", "past", "permissions",
+        "persistent", "popped", "queue", "queue_bytes", "received", "recorded", "remote", "resend", "restricted",
+        "router", "safe", "service", "settlement", "subscriptions", "username", "wake_at", "will", "will_at",
+        "will_is_bare", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, service: MqttService) -> None:
@@ -138,6 +140,7 @@ class Session:
         self.subscriptions: dict[bytes, Subscription] = {}
         self.expiry_interval = 0
         self.expires_at = 0
+        self.left_at = 0
         self.will: Will | None = None
         self.will_at = 0
         self.will_is_bare = False
