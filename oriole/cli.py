@@ -31,6 +31,7 @@ COMMANDS = {
     "pub": Command("oriole.pubsub:main_pub", "publish a message over MQTT or CoAP"),
     "sub": Command("oriole.pubsub:main_sub", "subscribe over MQTT or CoAP and print what comes"),
     "sessions": Command("oriole.sessions:main", "show whose sessions a node keeps, and who is behind"),
+    "journal": Command("broker.upkeep.main:main", "check, compact, export or import what a node keeps on its disk"),
     "fleet": Command("firmware_sim.cli:main_fleet", "run simulated devices"),
     "bench": Command("firmware_sim.cli:main_bench", "measure brokers side by side"),
     "demo": Command("firmware_sim.cli:main_demo", "a broker, two edges and a house full of devices, for a minute"),
