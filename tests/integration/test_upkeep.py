@@ -15,6 +15,7 @@ import pytest
 from integration.test_broker import WAIT_S, Broker, Raw
 from integration.test_control import oriole
 from integration.test_durable import Client, until
+from integration.test_edge import Peer, Program
 from integration.test_fleet_worlds import need_root
 
 from oriole.control import Control
@@ -419,3 +420,38 @@ def test_a_pipe_from_one_to_the_other(tmp_path: Path, broker: Broker, data: Path
         timeout=WAIT_S,
     )
     assert (broken.returncode, "Traceback" in broken.stderr) in ((1, False), (0, False))
+
+
+def test_an_edge_that_goes_on_from_an_old_copy_loses_nothing_new(tmp_path: Path) -> None:
+    """It gives numbers again that its centre knows, and its messages are not taken for repeats."""
+    centre = Program("broker", "--data", str(tmp_path / "centre"))
+    data, new = tmp_path / "edge", tmp_path / "new"
+    options = ("--name", "attic", "--uplink", f"mqtt://127.0.0.1:{centre.port}")
+    edge = Program("edge", "--data", str(data), *options)
+    heard = Peer(centre.port, "t")
+    sender = Peer(edge.port)
+    sender.say("t", b"before")
+    until(lambda: heard.heard == [("t", b"before")])
+    done("export", "--data", data, tmp_path / "copy")
+    done("compact", "--data", data)
+    sent = [b"%d" % number for number in range(5)]
+    for payload in sent:
+        sender.say("t", payload)
+    until(lambda: len(heard.heard) == 6)
+    edge.kill()
+    sender.close()
+    assert "start the edge, and compact it while it runs" in refused("compact", "--data", data)
+    done("import", "--data", new, tmp_path / "copy")
+    again = Program("edge", "--data", str(new), *options)
+    sender = Peer(again.port)
+    later = [b"later %d" % number for number in range(5)]
+    for payload in later:
+        sender.say("t", payload)
+    until(lambda: {("t", payload) for payload in later} <= {*heard.heard})
+    payloads = [payload for _, payload in heard.heard]
+    assert payloads[:6] == [b"before", *sent]
+    assert [*dict.fromkeys(payloads[6:])] in (later, [b"before", *later])
+    for peer in (sender, heard):
+        peer.close()
+    again.stop()
+    centre.stop()
