@@ -27,6 +27,8 @@ SLICE_S: Final = 0.001
 """An answer is made for so long at a time."""
 PAUSE_S: Final = 0.001
 """Between two portions: others are served meanwhile."""
+CROWDED_S: Final = 1.0
+"""Where the process has no files left, it looks so much later whether there are some."""
 IDLE_S: Final = 60.0
 """Whoever asks for nothing, or does not read an answer, for so long is let go of."""
 
@@ -76,7 +78,12 @@ class ControlDoor:
         assert self._socket is not None
         try:
             connection, _ = self._socket.accept()
-        except OSError:  # gone again, or no files left: whoever asks will try again
+        except BlockingIOError:
+            return
+        except OSError as error:
+            log.warning("cannot accept connections, trying on", reason=error.strerror)
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(CROWDED_S, self._accept_again)
             return
         if len(self._tasks) >= MOST_ASKERS:
             with connection, suppress(OSError):
@@ -85,6 +92,10 @@ class ControlDoor:
         task = self._loop.create_task(_Conversation(self._commands).hold(connection))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    def _accept_again(self) -> None:
+        if self._socket is not None:
+            self._loop.add_reader(self._socket, self._acceptable)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -97,6 +108,7 @@ class ControlDoor:
             return
         self._loop.remove_reader(self._socket)
         self._socket.close()
+        self._socket = None
         self._path.unlink(missing_ok=True)
         for task in list(self._tasks):
             task.cancel()

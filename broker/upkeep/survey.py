@@ -40,7 +40,7 @@ class Survey:
         first, last: its positions.
         records: how many of each kind are in the batches.
         sessions: how many there are.
-        queued, queued_bytes: what they are owed, and about how much it is when it is written anew.
+        queued, queued_bytes: what they and an edge's centre are owed, and about how much it is, written anew.
         retained, retained_bytes: the same of retained messages.
         damages: what cannot be read and should be there.
     """
@@ -113,6 +113,10 @@ def _count_what_lives(found: Survey, recollection: Recollection) -> None:
             if not isinstance(delivery, Gone):
                 found.queued += 1
                 found.queued_bytes += 0 if delivery is None else _bytes_of(delivery[0])
+    for stream in recollection.streams.values():
+        waiting = [message for message in stream.messages if message is not None]
+        found.queued += len(waiting)
+        found.queued_bytes += sum(map(_bytes_of, waiting))
     found.retained = len(recollection.retained)
     found.retained_bytes = sum(map(_bytes_of, recollection.retained.values()))
 
@@ -132,10 +136,10 @@ def lines(folder: Path, found: Survey) -> Iterator[str]:
     yield f"  batches   {found.batches:,} ({bytes_in_words(found.batch_bytes)}){positions}"
     records = (f"{count:,} {name}" for name, count in found.records.most_common())
     yield f"  records   {found.records.total():,}: {', '.join(records)}" if found.records else "  records   none"
-    yield (
-        f"  lives     {found.sessions:,} sessions that are owed {found.queued:,} messages"
-        f" ({bytes_in_words(found.queued_bytes)}), {found.retained:,} retained ({bytes_in_words(found.retained_bytes)})"
-    )
+    owed = f"{found.queued:,} messages ({bytes_in_words(found.queued_bytes)})"
+    whose = f"{found.sessions:,} sessions{' and a centre' if found.is_of_an_edge else ''}"
+    retained = f"{found.retained:,} retained ({bytes_in_words(found.retained_bytes)})"
+    yield f"  lives     {whose} that are owed {owed}, {retained}"
     history_bytes = max(0, found.batch_bytes - found.queued_bytes - found.retained_bytes)
     yield f"  history   about {bytes_in_words(history_bytes)} of the batches"
     yield from map(damage_in_words, found.damages)
