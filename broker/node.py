@@ -186,7 +186,7 @@ class Node:
         journal.attach(self.host.committed, trouble, write_anew)
         self.cleaner = Cleaner(self.host, journal, self.mqtt, self.records)
         if self.data is not None:
-            JournalCommands(self.host.loop, self.data.path, journal, self.cleaner).register(self.commands)
+            JournalCommands(self.host.loop, self.data, journal, self.cleaner).register(self.commands)
         self.host.turn()  # writes down what came of it: messages routed, clients that are not here any more
 
     def _open_settlements(self) -> SettlementsFile | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broker.cleaning import Cleaner
     from broker.journal.durable import DurableJournal
     from broker.listeners.loop import Loop
+    from oriole.data_dir import DataDir
 
 COPY_PREFIX: Final = "export-"
 PROGRESS_S: Final = 1.0
@@ -29,16 +30,16 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class JournalCommands:
-    """The commands about the journal of one node, whose data folder is `data`."""
+    """The commands about the journal of one node, which is in `data`."""
 
     __slots__ = ("_cleaner", "_data", "_journal", "_loop")
 
-    def __init__(self, loop: Loop, data: Path, journal: DurableJournal, cleaner: Cleaner) -> None:
+    def __init__(self, loop: Loop, data: DataDir, journal: DurableJournal, cleaner: Cleaner) -> None:
         self._loop = loop
         self._data = data
         self._journal = journal
         self._cleaner = cleaner
-        for left in data.glob(f"{COPY_PREFIX}*"):  # by a node that was killed
+        for left in data.path.glob(f"{COPY_PREFIX}*"):  # by a node that was killed
             shutil.rmtree(left, ignore_errors=True)
 
     def register(self, commands: Commands) -> None:
@@ -49,7 +50,7 @@ class JournalCommands:
     async def copy(self, _: Nothing, asker: Asker) -> AsyncGenerator[object, None]:
         """Where in the data folder a copy of the journal is, as of now; it is there until the asker hangs up."""
         try:
-            folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=self._data))
+            folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=self._data.path))
         except OSError as error:
             raise _no_copy(error) from error
         try:
@@ -57,7 +58,7 @@ class JournalCommands:
                 reach = await self._loop.run_in_executor(None, self._journal.copy_into, folder)
             except OSError as error:
                 raise _no_copy(error) from error
-            yield {"folder": folder.name, "position": reach.position}
+            yield {"folder": folder.name, "position": reach.position, "node": self._data.identity.node}
             await asker.left()
         finally:
             await self._loop.run_in_executor(None, partial(shutil.rmtree, folder, ignore_errors=True))

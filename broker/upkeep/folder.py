@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from oriole.control import Control, ControlError
-from oriole.data_dir import DataDir, DataDirError, Identity
+from oriole.data_dir import DataDir, DataDirError
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -66,10 +64,9 @@ def still(data: Path) -> Iterator[Still]:
     """The journal of `data` as of now, whether a node runs there or not, for a `with` block. Raises UpkeepError."""
     folder = journal_in(data)
     if is_held(data):
-        identity = msgspec.json.decode((data / "identity.json").read_bytes(), type=Identity)
         with ask(data) as node:
             copy = next(node.ask("copy journal"))
-            yield Still(data / copy["folder"], identity.node)
+            yield Still(data / copy["folder"], copy["node"])
     else:
         with hold(data) as held:
             yield Still(folder, held.identity.node)
