@@ -18,7 +18,7 @@ FAILED = 1
 def main(argv: list[str]) -> int:
     """0 when the node answered, 1 when it could not be asked or refused, 2 for bad usage."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     is_end = arguments.clients[:1] == ["end"]
     if is_end and (len(arguments.clients) != 2 or arguments.behind or arguments.json):
         parser.error("say whose session is to end, as in `oriole sessions end CLIENT`")

@@ -92,7 +92,7 @@ def test_an_ended_session_is_gone_for_good_and_its_client_is_told(tmp_path: Path
         "oriole sessions: there is nobody to confirm it: say --yes\n",
     )
     for client in ("away", "there"):
-        ended = oriole("sessions", "end", client, "--yes", "--data", data)
+        ended = oriole("sessions", "end", "--data", data, client, "--yes")
         assert (ended.returncode, ended.stdout) == (0, f"the session of {client} has ended\n")
     assert there.rest() == [Disconnect(ReasonCode.ADMINISTRATIVE_ACTION)]
     broker.stop(signal.SIGKILL)
