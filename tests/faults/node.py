@@ -1,15 +1,18 @@
-"""`python -m faults.broker FOLDER OPTIONS`: the broker as it is, on the disk of a schedule; or one of the mutants.
+"""`python -m faults.node FOLDER OPTIONS`: a broker or edge as it is, on the disk of a schedule; or one of the mutants.
 
 A disk that may lose its power is watched from the first write on. At SIGUSR2 the power fails, a few writes later: what
-such a disk then holds is left in `left`, beside the data folder, and the process is gone at once.
+such a disk then holds is left in `left`, beside the data folder, and the process is gone at once. The time of day is
+off by what stands in the file `clock`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import random
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
@@ -19,19 +22,24 @@ import msgspec
 import pytest
 from unit.broker.journal.disks import Power
 
-from broker import app, cleaning
+from broker import app as broker_app
+from broker import cleaning
 from broker.journal import durable
+from edge_node import app as edge_app
 from faults.mutants import MUTANTS
 
 LOST_POWER = 86
 """Exit status."""
 PR_SET_PDEATHSIG = 1
 """See prctl(2)."""
+OFFSET = struct.Struct("=q")
+"""Nanoseconds, in the file `clock`."""
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """How a broker is to live this time."""
+    """How a node is to live this time."""
 
+    arguments: list[str]
     seed: int
     segment_bytes: int
     commit_ms: float
@@ -57,7 +65,9 @@ class Supply(Power):
         """Leave what is left, and end."""
         with self._lock:
             super().cut()
-            self.write_left(self._into)
+            unfinished = self._into.with_suffix(".new")
+            self.write_left(unfinished)
+            unfinished.rename(self._into)
             os._exit(LOST_POWER)
 
 
@@ -71,17 +81,20 @@ def main(folder: Path, options: Options) -> int:
     if options.mutant:
         MUTANTS[options.mutant]()
     with pytest.MonkeyPatch.context() as patch:
+        _put_off(folder / "clock", patch)
         if options.loses_power:
             _watch(folder, chance, options.mutant != "nosync", patch)
         if options.commit_ms:
             _slow_down(chance, options.commit_ms, patch)
-        return app.main(["--listen", "mqtt://127.0.0.1:0", "--data", str(folder), "--log-level", "debug"])
+        kind, *arguments = options.arguments
+        arguments += ["--data", str(folder / "data"), "--log-level", "debug"]
+        return edge_app.main(arguments) if kind == "edge" else broker_app.main(arguments)
 
 
 def _watch(folder: Path, chance: random.Random, is_honest: bool, patch: pytest.MonkeyPatch) -> None:
-    journal = folder / "journal"
+    journal = folder / "data" / "journal"
     journal.mkdir(mode=0o700, parents=True, exist_ok=True)
-    supply = Supply(journal, folder.with_name("left"), chance, is_honest)
+    supply = Supply(journal, folder / "left", chance, is_honest)
     supply.watch(patch)
     signal.signal(signal.SIGUSR2, supply.fail)
 
@@ -95,6 +108,15 @@ def _slow_down(chance: random.Random, commit_ms: float, patch: pytest.MonkeyPatc
         fdatasync(*arguments)
 
     patch.setattr(os, "fdatasync", synced)
+
+
+def _put_off(clock: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have the time of day be another one, as the file says."""
+    time_ns = time.time_ns
+    with clock.open("rb") as file:
+        offset = mmap.mmap(file.fileno(), OFFSET.size, access=mmap.ACCESS_READ)
+    patch.setattr(time, "time_ns", lambda: time_ns() + OFFSET.unpack(offset[:])[0])
+    patch.setattr(time, "time", lambda: time.time_ns() / 1e9)
 
 
 if __name__ == "__main__":
