@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from faults.schedule import CENTRE
 from oriole.wire.topics import matches
@@ -50,6 +49,11 @@ class Sent:
         """What tells it from others."""
         return self.publisher, self.number
 
+    @property
+    def is_short_lived(self) -> bool:
+        """It may end without having been seen."""
+        return self.lifetime_s is not None and self.lifetime_s < SHORT_S
+
 
 @dataclass(slots=True, frozen=True)
 class Seen:
@@ -61,6 +65,7 @@ class Seen:
     qos: int
     dup: bool
     retain: bool
+    packet_identifier: int = 0
 
     @property
     def identity(self) -> Identity:
@@ -94,9 +99,9 @@ class Notes:
     here: dict[Identity, str] = field(default_factory=dict)
 
     def add(self, seen: Seen) -> None:
-        """Note a message."""
+        """Note a message. While an edge waits for what its centre has retained, it takes news for that, too."""
         self.seen.append(seen)
-        if seen.is_news:
+        if seen.is_news or (seen.payload and self.node != CENTRE):
             self.here[seen.identity] = seen.topic
 
     def granted_for(self, topic: str) -> tuple[int, float] | None:
@@ -127,7 +132,7 @@ Between = Callable[[float, float], str]
 UNSAFE_S = 1.0
 """What a node does is on its disk so much later at the latest, on a busy machine."""
 SHORT_S = 60
-"""Who has a lifetime shorter than this may end without having been seen."""
+"""A lifetime shorter than this may end within a run."""
 
 
 def missing(sent: Iterable[Sent], notes: Notes) -> list[Sent]:
@@ -136,7 +141,7 @@ def missing(sent: Iterable[Sent], notes: Notes) -> list[Sent]:
     for message in sent:
         if message.acknowledged_s is None or not message.payload or message.identity in notes.here:
             continue
-        if (message.lifetime_s or SHORT_S) < SHORT_S or (notes.node != CENTRE and message.topic.startswith(EVERYBODYS)):
+        if message.is_short_lived or (notes.node != CENTRE and message.topic.startswith(EVERYBODYS)):
             continue
         grant = notes.granted_for(message.topic)
         if grant is not None and grant[1] < message.sent_s:
@@ -173,28 +178,31 @@ def _doubled(by_identity: Mapping[Identity, Sent], notes: Notes, between: Betwee
     for seen in notes.news():
         sights.setdefault(seen.identity, []).append(seen)
     for identity, same in sights.items():
-        effects = [same[0], *(seen for before, seen in pairwise(same) if not _is_redelivery(before, seen, notes))]
+        effects = [seen for index, seen in enumerate(same) if not _is_redelivery(seen, same[:index], notes)]
         if identity in by_identity and len(effects) > 1 + by_identity[identity].repeats:
             moments = ", ".join(f"{seen.at_s:.3f}" for seen in effects)
             around = between(by_identity[identity].sent_s, effects[-1].at_s)
             yield f"{notes.name} got {told(by_identity[identity])}, {len(effects)} times, at {moments} s; {around}"
 
 
-def _is_redelivery(before: Seen, seen: Seen, notes: Notes) -> bool:
-    """Whether it is the subscriber's own connection that made a message with QoS 1 come again: then it has DUP, or its
-    node was killed just after it had sent it, which was not on the disk yet.
+def _is_redelivery(seen: Seen, earlier: list[Seen], notes: Notes) -> bool:
+    """Whether it is the subscriber's own connection that makes a message with QoS 1 come twice: it has DUP, or the
+    packet identifier that it had before; or its node was killed about then, and forgot that it had sent it.
     """
-    is_forgotten = any(before.at_s <= end < min(seen.at_s, before.at_s + UNSAFE_S) for end in notes.ends)
-    return seen.qos == 1 and (seen.dup or is_forgotten)
+    is_forgotten = any(abs(seen.at_s - end) < UNSAFE_S for end in notes.ends)
+    is_same = any(seen.packet_identifier == before.packet_identifier for before in earlier)
+    return seen.qos == 1 and (seen.dup or is_same or is_forgotten)
 
 
 def _disordered(by_identity: Mapping[Identity, Sent], notes: Notes, between: Between) -> Iterator[str]:
-    """First appearances, by publisher, topic, and QoS as it was published."""
+    """First appearances, by publisher, topic, and QoS as it was published. What ended with its lifetime, and was then
+    published again for want of an answer, may come behind others.
+    """
     last: dict[tuple[str, str, int], Sent] = {}
     first_seen: dict[Identity, None] = {}
     for seen in notes.news():
         message = by_identity.get(seen.identity)
-        if message is None or seen.identity in first_seen:
+        if message is None or seen.identity in first_seen or message.is_short_lived:
             continue
         first_seen[seen.identity] = None
         stream = message.publisher, message.topic, message.qos

@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+import msgspec
+
 from firmware_sim.links.model import LinkModel
 from oriole.wire.mqtt import V5, V311
 
@@ -184,12 +186,9 @@ class _Landscape:
 
     def _model(self) -> LinkModel:
         chance = self._links
-        delay_ms, loss = chance.choice((0, 2, 20)), chance.choice((0, 0, 0.02))
-        if not self.has_packets:
-            return LinkModel(delay_ms=delay_ms, loss=loss)
-        return LinkModel(
-            delay_ms=delay_ms, loss=loss, reorder=chance.choice((0, 0.1)), duplicate=chance.choice((0, 0.1))
-        )
+        model = LinkModel(delay_ms=chance.choice((0, 2, 20)), loss=chance.choice((0, 0, 0.02)))
+        of_packets = {"reorder": chance.choice((0, 0.1)), "duplicate": chance.choice((0, 0.1))}
+        return msgspec.structs.replace(model, **of_packets) if self.has_packets else model
 
     def place(self) -> tuple[str, str]:
         """A node for a client, and its link there."""

@@ -32,7 +32,8 @@ class Subscriber(Peer):
     def on(self, event: Event) -> None:
         """Messages, and the answer to what it asked for."""
         if isinstance(event, MessageReceived):
-            self.notes.add(Seen(self.clock(), event.topic, event.payload, event.qos, event.dup, event.retain))
+            what = event.topic, event.payload, event.qos, event.dup, event.retain, event.packet_identifier
+            self.notes.add(Seen(self.clock(), *what))
             if self._held is None:
                 self.client.acknowledge(event, now=self.now)
             else:

@@ -171,6 +171,7 @@ class World:
                 subscriber.notes.ends = [at - self._began for at in self._nodes[subscriber.notes.node].ends]
             findings = check(self._sent, [subscriber.notes for subscriber in self._subscribers], self._between)
             findings.other += unfinished + await self._retained()
+        self._write_down()
         for node in self._nodes.values():
             findings.other += node.deaths
         for peer in self._peers:
@@ -265,6 +266,14 @@ class World:
         within = [each for each in self._incidents if begin_s <= each[0] <= end_s][-4:]
         after = [each for each in self._incidents if each[0] > end_s][:1]
         return "around it " + "; ".join(f"{what} at {at:.3f} s" for at, what in before + within + after)
+
+    def _write_down(self) -> None:
+        """All that was sent and seen, for who looks into it: a line each."""
+        with (self._folder / "sent.jsonl").open("wb") as file:
+            file.writelines(msgspec.json.encode(message) + b"\n" for message in self._sent)
+        for subscriber in self._subscribers:
+            with (self._folder / f"seen by {subscriber.name}.jsonl").open("wb") as file:
+                file.writelines(msgspec.json.encode(seen) + b"\n" for seen in subscriber.notes.seen)
 
     def _outcome(self, findings: Findings) -> Outcome:
         sent = [message for publisher in self._publishers for message in publisher.sent]
