@@ -30,8 +30,6 @@ ENOUGH = 6
 the seed, and one may miss.
 """
 LINES_SHOWN = 5
-EDGES_REMEMBER = False
-"""Whether an edge may be killed: not before it has a spool."""
 _HAS_MOUNTS = "ORIOLE_FAULTS_HAS_MOUNTS"
 
 
@@ -167,7 +165,7 @@ def _means() -> Means:
     """What can be done here."""
     if reason := obstacle():
         print(f"links are relays: {reason}", file=sys.stderr)
-    return Means(_have_own_mounts(), not reason, EDGES_REMEMBER)
+    return Means(_have_own_mounts(), not reason)
 
 
 def _have_own_mounts() -> bool:
@@ -196,7 +194,7 @@ def main() -> int:
     arguments = parser.parse_args()
     seeds = range(arguments.seed, arguments.seed + arguments.schedules)
     if arguments.selftest:  # as where nothing can be mounted: so these seeds catch everywhere
-        runner = Runner(arguments.jobs, arguments.out, Means(False, False, EDGES_REMEMBER), arguments.verbose)
+        runner = Runner(arguments.jobs, arguments.out, Means(False, False), arguments.verbose)
         return _selftest(runner, seeds, arguments.mutant or list(MUTANTS))
     runner = Runner(arguments.jobs, arguments.out, _means(), arguments.verbose)
     return _hunt(runner, seeds, arguments.out / "finished.jsonl", arguments.fresh)

@@ -15,7 +15,7 @@ Identity = tuple[str, int]
 """Publisher, and the number that it gave the message."""
 EVERYBODYS = "r/all/"
 """Retained topics that all publishers set, wherever they are. Which of two values an edge gets to see is up to chance,
-so nothing on them counts as lost there."""
+so nothing on them counts as lost there, or as late."""
 
 
 @dataclass(slots=True)
@@ -135,13 +135,17 @@ SHORT_S = 60
 """A lifetime shorter than this may end within a run."""
 
 
+def _may_be_outdone(message: Sent, notes: Notes) -> bool:
+    return notes.node != CENTRE and message.topic.startswith(EVERYBODYS)
+
+
 def missing(sent: Iterable[Sent], notes: Notes) -> list[Sent]:
     """What was acknowledged, and sent after the subscription was, and did not come."""
     found = []
     for message in sent:
         if message.acknowledged_s is None or not message.payload or message.identity in notes.here:
             continue
-        if message.is_short_lived or (notes.node != CENTRE and message.topic.startswith(EVERYBODYS)):
+        if message.is_short_lived or _may_be_outdone(message, notes):
             continue
         grant = notes.granted_for(message.topic)
         if grant is not None and grant[1] < message.sent_s:
@@ -195,14 +199,14 @@ def _is_redelivery(seen: Seen, earlier: list[Seen], notes: Notes) -> bool:
 
 
 def _disordered(by_identity: Mapping[Identity, Sent], notes: Notes, between: Between) -> Iterator[str]:
-    """First appearances, by publisher, topic, and QoS as it was published. What ended with its lifetime, and was then
-    published again for want of an answer, may come behind others.
+    """First appearances, by publisher, topic, and QoS as it was published. What ended early, and was then published again
+    for want of an answer, may come behind others.
     """
     last: dict[tuple[str, str, int], Sent] = {}
     first_seen: dict[Identity, None] = {}
     for seen in notes.news():
         message = by_identity.get(seen.identity)
-        if message is None or seen.identity in first_seen or message.is_short_lived:
+        if message is None or seen.identity in first_seen or message.is_short_lived or _may_be_outdone(message, notes):
             continue
         first_seen[seen.identity] = None
         stream = message.publisher, message.topic, message.qos

@@ -25,11 +25,10 @@ retained and belongs to all; `w/m0` is for the will of `m0`.
 
 @dataclass(slots=True, frozen=True)
 class Means:
-    """What the machine, and the nodes, are capable of: nothing else is drawn."""
+    """What the machine is capable of: nothing else is drawn."""
 
     has_small_disks: bool = True
     has_packets: bool = True
-    edges_remember: bool = True
 
 
 @dataclass(slots=True, frozen=True)
@@ -147,7 +146,7 @@ def draw(seed: int, means: Means = Means()) -> Schedule:
     victims += [(each.name, SUBSCRIBER_FAULTS, chance.randint(0, 4)) for each in subscribers]
     victims += [(each.name, TESTATOR_FAULTS, chance.randint(0, 4)) for each in testators]
     victims += [(each.name, ("death",), 1) for each in testators]
-    victims += [(each.name, landscape.faults_of(each), chance.randint(2, 5)) for each in landscape.nodes]
+    victims += [(each.name, NODE_FAULTS[each.disk], chance.randint(2, 5)) for each in landscape.nodes]
     victims += [(each.name, LINK_FAULTS, chance.randint(1, 3)) for each in landscape.links]
     faults = [_fault(chance, kinds, name, duration_s) for name, kinds, count in victims for _ in range(count)]
     faults += _jumps(seed, duration_s, landscape.nodes, subscribers)
@@ -168,7 +167,6 @@ class _Landscape:
     """The nodes and links of a schedule, and where in it a client is."""
 
     def __init__(self, seed: int, means: Means, centre: Node) -> None:
-        self._means = means
         self._edges = random.Random(f"edges {seed}")
         self._links = random.Random(f"links {seed}")
         kind = self._links.choice(("none", "relay", "relay", "packets"))
@@ -195,10 +193,6 @@ class _Landscape:
         node = self._edges.choice(self.nodes).name
         links = [link.name for link in self.links if link.node == node and not link.near]
         return node, self._links.choice(("", *links))
-
-    def faults_of(self, node: Node) -> tuple[str, ...]:
-        """What may be done to it."""
-        return NODE_FAULTS[node.disk] if node.name == CENTRE or self._means.edges_remember else ("stop",)
 
 
 def _node(chance: random.Random, name: str, means: Means, above: str = "", link: str = "") -> Node:

@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from faults.__main__ import EDGES_REMEMBER, Runner, catching_seeds
+from faults.__main__ import Runner, catching_seeds
 from faults.mutants import MUTANTS
 from faults.schedule import Means
 from faults.world import Outcome
 
 SCHEDULES = 12
-WITHOUT_ROOT = Means(has_small_disks=False, has_packets=False, edges_remember=EDGES_REMEMBER)
+WITHOUT_ROOT = Means(has_small_disks=False, has_packets=False)
 
 
 @pytest.mark.timeout(180)
