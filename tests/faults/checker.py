@@ -199,8 +199,8 @@ def _is_redelivery(seen: Seen, earlier: list[Seen], notes: Notes) -> bool:
 
 
 def _disordered(by_identity: Mapping[Identity, Sent], notes: Notes, between: Between) -> Iterator[str]:
-    """First appearances, by publisher, topic, and QoS as it was published. What ended early, and was then published again
-    for want of an answer, may come behind others.
+    """First appearances, by publisher, topic, and QoS as it was published. What ended early, and was then published
+    again for want of an answer, may come behind others.
     """
     last: dict[tuple[str, str, int], Sent] = {}
     first_seen: dict[Identity, None] = {}

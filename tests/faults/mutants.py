@@ -40,7 +40,8 @@ def forgetful() -> None:
 
 def amnesic() -> None:
     """Takes what an edge repeats for news."""
-    Marks.is_repeat = lambda *_: False  # type: ignore[method-assign]
+    Marks.highest = lambda *_: 0  # type: ignore[method-assign]
+    Marks.of = lambda *_: iter(())  # type: ignore[method-assign]
 
 
 def takeover() -> None:
