@@ -16,6 +16,7 @@ from oriole.wire.mqtt import V5, PacketType, Properties, PubRec, ReasonCode, Spl
 MOST_UNSETTLED = 300
 """Messages that a publisher has on the way before it waits."""
 LIFETIMES_S = (1, 3600, 3600)
+EVERYBODY = f"{EVERYBODYS}0"
 
 
 class Publisher(Peer):
@@ -67,13 +68,14 @@ class Publisher(Peer):
         """The last messages, behind all others."""
         self.marks = [self._publish(topic, qos) for topic in self._common for qos in (1, 2)]
         self.marks += [self._publish(topic, self._plan.retained_qos) for topic in self._own]
+        self.marks.append(self._publish(EVERYBODY, 1))
         self.flush()
 
     def _publish_something(self) -> None:
         chance, plan = self.chance, self._plan
         padding_bytes = chance.randint(0, plan.most_padding_bytes)
         if chance.random() < 0.3:
-            topic, qos = chance.choice([(topic, plan.retained_qos) for topic in self._own] + [(EVERYBODYS + "0", 1)])
+            topic, qos = chance.choice([(topic, plan.retained_qos) for topic in self._own] + [(EVERYBODY, 1)])
             self._publish(topic, qos, padding_bytes, retain=True, deletes=chance.random() < plan.deletes)
             return
         lives_on = self._plan.version != V5 or chance.random() >= plan.lifetimes

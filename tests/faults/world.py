@@ -254,11 +254,17 @@ class World:
         async with _tasks(newcomer.live() for newcomer in newcomers.values()):
             for _ in self._looks():
                 await asyncio.sleep(GLANCE_S)
-                retained = {node: _values(newcomer) for node, newcomer in newcomers.items()}
-                found = [*wrongly_retained(self._sent, retained, _values(self._subscribers[0]), self._between)]
+                retained = {node: self._values(newcomer) for node, newcomer in newcomers.items()}
+                found = [*wrongly_retained(self._sent, retained, self._values(self._subscribers[0]), self._between)]
                 if all(newcomer.notes.granted for newcomer in newcomers.values()) and not found:
                     break
         return found
+
+    def _values(self, subscriber: Subscriber) -> dict[str, bytes]:
+        """By topic, the value that came last."""
+        no_values = {message.identity for message in self._sent if not message.retain}
+        seen = (seen for seen in subscriber.notes.seen if not seen.payload or seen.identity not in no_values)
+        return {each.topic: each.payload for each in seen}
 
     def _between(self, begin_s: float, end_s: float) -> str:
         """The faults around a span of time: the last before it, those in it, and the first after it."""
@@ -291,11 +297,6 @@ class World:
             incidents=[f"{at:.3f} s: {what}" for at, what in self._incidents],
             **asdict(findings),
         )
-
-
-def _values(subscriber: Subscriber) -> dict[str, bytes]:
-    """By topic, what came last."""
-    return {seen.topic: seen.payload for seen in subscriber.notes.seen}
 
 
 @asynccontextmanager
