@@ -87,7 +87,8 @@ def padded(publisher: str, number: int, padding_bytes: int) -> bytes:
 @dataclass(slots=True)
 class Notes:
     """A subscriber's, at a node: `granted` has the QoS of each filter, and when that was first acknowledged; `absences`
-    when it was not connected, from and to; `ends` when its node was killed.
+    when it was not connected, from and to; `ends` when its node was killed, and
+    since when that may not have got written down what it did.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Notes:
     granted: dict[str, tuple[int, float]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     absences: list[tuple[float, float]] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
+    ends: list[tuple[float, float]] = field(default_factory=list)
     here: dict[Identity, str] = field(default_factory=dict)
 
     def add(self, seen: Seen) -> None:
@@ -129,8 +130,8 @@ class Findings:
 
 Between = Callable[[float, float], str]
 """Which faults there were around a span of time, in words."""
-UNSAFE_S = 1.0
-"""What a node does is on its disk so much later at the latest, on a busy machine."""
+UNREAD_S = 1.0
+"""What a node sent may be read here so long after its end."""
 SHORT_S = 60
 """A lifetime shorter than this may end within a run."""
 
@@ -191,9 +192,9 @@ def _doubled(by_identity: Mapping[Identity, Sent], notes: Notes, between: Betwee
 
 def _is_redelivery(seen: Seen, earlier: list[Seen], notes: Notes) -> bool:
     """Whether it is the subscriber's own connection that makes a message with QoS 1 come twice: it has DUP, or the
-    packet identifier that it had before; or its node was killed about then, and forgot that it had sent it.
+    packet identifier that it had before; or its node was killed then, and forgot that it had sent it.
     """
-    is_forgotten = any(abs(seen.at_s - end) < UNSAFE_S for end in notes.ends)
+    is_forgotten = any(begin < seen.at_s < end + UNREAD_S for begin, end in notes.ends)
     is_same = any(seen.packet_identifier == before.packet_identifier for before in earlier)
     return seen.qos == 1 and (seen.dup or is_same or is_forgotten)
 

@@ -29,7 +29,7 @@ class NodeProcess:
     Attributes:
         is_up: whether it was heard to listen, and was not made to end since.
         lives: how often it was started.
-        ends: when each life ended, by the monotonic clock.
+        ends: when each life ended, and since when it may not have got written down what it did; by the monotonic clock.
         deaths: ends that nobody had wished for, in words.
     """
 
@@ -38,7 +38,7 @@ class NodeProcess:
         self.disk = Disk(folder)
         self.is_up = False
         self.lives = 0
-        self.ends: list[float] = []
+        self.ends: list[tuple[float, float]] = []
         self.deaths: list[str] = []
         self._folder = folder
         self._options = options
@@ -88,7 +88,7 @@ class NodeProcess:
         process = self._process
         if process is None or process.returncode is None or self._is_killed:
             return False
-        self.ends.append(time.monotonic())
+        self._note_end(time.monotonic())
         self.deaths.append(f"life {self.lives} of {self.name} ended with status {process.returncode}")
         self._process = None
         self.is_up = False
@@ -102,24 +102,30 @@ class NodeProcess:
 
     async def kill(self) -> None:
         """At once."""
+        began_s = time.monotonic()
         self.is_up = False
         self._is_killed = True
         self.signal(signal.SIGKILL)
         process, self._process = self._process, None
         if process is not None:
             await process.wait()
-            self.ends.append(time.monotonic())
+            self._note_end(began_s)
+
+    def _note_end(self, began_s: float) -> None:
+        self.ends.append((self.disk.unsafe_since(began_s), time.monotonic()))
 
     async def cut_power(self) -> bool:
         """End it amid its next writes; its disk holds what such disks keep. False: it wrote nothing, and was killed."""
         process = self._process
         if process is None:
             return False
+        began_s = time.monotonic()
         self._is_killed = True
         self.signal(signal.SIGUSR2)
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), LAST_WRITES_S)
         await self.kill()
+        self._note_end(began_s)
         left = self._folder / "left"
         shutil.rmtree(left.with_suffix(".new"), ignore_errors=True)  # it was killed too early
         if not left.exists():

@@ -87,7 +87,7 @@ def test_a_node_that_was_killed_may_have_forgotten_what_it_sent_with_qos_1() -> 
     for qos, doubled in ((1, 0), (2, 1)):
         once = sent(1, qos=qos)
         notes = notes_of([seen(once, at_s=1.5), seen(once, at_s=9, identifier=2)])
-        notes.ends = [1.6]
+        notes.ends = [(1.4, 1.6)]
         assert len(check([once], [notes], between).doubled) == doubled
 
 

@@ -168,7 +168,8 @@ class World:
                 publisher.take_leave()
             unfinished = await self._drain()
             for subscriber in self._subscribers:
-                subscriber.notes.ends = [at - self._began for at in self._nodes[subscriber.notes.node].ends]
+                ends = self._nodes[subscriber.notes.node].ends
+                subscriber.notes.ends = [(begin - self._began, end - self._began) for begin, end in ends]
             findings = check(self._sent, [subscriber.notes for subscriber in self._subscribers], self._between)
             findings.other += unfinished + await self._retained()
         self._write_down()
