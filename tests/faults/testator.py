@@ -1,6 +1,7 @@
 """A client with a will, another one for each connection; in the end it dies, and the last one has to be carried out.
 
-A will is promised once something is acknowledged that came after it: here, a subscription.
+A will is promised, and that those before it are void, once something is acknowledged that came after it: here, a
+subscription.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Testator(Peer):
         self.wills: list[Sent] = []
         self._ends_s: list[float] = []
         """When the connections of all wills but the last were lost."""
+        self._outlived: list[Sent] = []
         self._is_promised = False
         self._is_dead = False
 
@@ -56,13 +58,15 @@ class Testator(Peer):
         super().begin(connection)
 
     def on(self, event: Event) -> None:
-        """It is in again: for which wills was that in time? And is its new one safe?"""
+        """It is in again: for which wills was that in time? That, and its new one, is promised a little later."""
         if isinstance(event, Connected):
-            for will, end_s in zip(self.wills, self._ends_s, strict=False):
-                will.is_withdrawn = will.is_withdrawn or self.clock() - end_s < self._plan.delay_s
+            ends = zip(self.wills, self._ends_s, strict=False)
+            self._outlived = [will for will, end_s in ends if self.clock() - end_s < self._plan.delay_s]
             self.client.subscribe([Subscription(f"testament/{self.name}", 1)], now=self.now)
         elif isinstance(event, Subscribed):
             self.is_known = self._is_promised = True
+            for will in self._outlived:
+                will.is_withdrawn = True
 
     def lose(self) -> None:
         """From now on its will is due, some time."""
