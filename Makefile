@@ -42,10 +42,10 @@ docs: $(VENV)/.installed ## Write the pages that are made from the code's own ty
 	@$(BIN)/oriole fleet schema > docs/scenario.schema.json
 	@$(BIN)/python reference/vectors_header.py > docs/serial-vectors.h
 
-faults: $(VENV)/.installed-dev ## Kill, cut off and fill up a broker, and see that it loses nothing (SCHEDULES=50 SEED=1)
+faults: $(VENV)/.installed-dev ## Kill, cut off and fill up brokers and edges, and see that they lose nothing (SCHEDULES=50 SEED=1)
 	@PYTHONPATH=tests $(BIN)/python -m faults --seed $(or $(SEED),1) --schedules $(or $(SCHEDULES),50) $(ARGS)
 
-faults-selftest: $(VENV)/.installed-dev ## See that brokers which do lose something are caught by that
+faults-selftest: $(VENV)/.installed-dev ## See that nodes which do lose something are caught by that
 	@PYTHONPATH=tests $(BIN)/python -m faults --selftest $(ARGS)
 
 bench: $(VENV)/.installed ## Measure this broker, and others where installed (ARGS="--quick")

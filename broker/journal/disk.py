@@ -1,7 +1,8 @@
 """The journal on a disk: batches are safe once a commit has reached them, and no one waits for it meanwhile.
 
 `append` leaves a batch for a thread, which writes all that waits at once and asks the disk once to keep it. What comes
-during a commit is the next one, so commits grow with the load by themselves. The loop and the thread share a few fields
+during a commit is the next one, so commits grow with the load by themselves. But a disk writes whole pages: where a
+stream of batches fills one within `WINDOW_S`, a commit waits for more of it. The loop and the thread share a few fields
 under one lock, and batches are bytes here.
 
 A disk that fails to write or to sync has an unknown part of what it was given. All that is not committed is void then:
@@ -15,6 +16,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+
+
+from math import exp
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
@@ -40,6 +44,16 @@ SEGMENT_BYTES: Final = 64 << 20
 PROBE_S: Final = 1.0
 CLOSE_S: Final = 10.0
 
+PAGE_BYTES: Final = 4096
+"""What a disk writes at least. A commit shares its first and last page with others: it writes one more than it fills.
+"""
+WINDOW_S: Final = 0.01
+"""So long a commit may wait to be worth its pages."""
+ENOUGH_BYTES: Final = 3 * PAGE_BYTES
+"""With so much waiting nothing is gained by more: at most a third of what is written was written before."""
+GAPS: Final = 2
+"""A stream that pauses for so many times its usual gap has ended: its senders may be waiting for this commit."""
+
 HURRY_BYTES: Final = 8 << 20
 """With so much waiting a commit begins before its time: a card that writes 10 MB/s needs a second for it."""
 
@@ -51,6 +65,34 @@ class Reach:
     position: int
     segment: int
     end: int
+
+
+class Flow:
+    """How much comes, and how often: sums of which the past counts for less and less, as much as `WINDOW_S` of now."""
+
+    __slots__ = ("_at", "_batches", "_bytes")
+
+    def __init__(self) -> None:
+        self._at = 0.0
+        self._bytes = 0.0
+        self._batches = 0.0
+
+    def add(self, batches: int, size: int, now_s: float) -> None:
+        """So much was taken since the last time."""
+        rest = exp((self._at - now_s) / WINDOW_S)
+        self._at = now_s
+        self._bytes = self._bytes * rest + size
+        self._batches = self._batches * rest + batches
+
+    @property
+    def fills_pages(self) -> bool:
+        """Whether a page comes together within `WINDOW_S`."""
+        return self._bytes >= PAGE_BYTES
+
+    @property
+    def pause_s(self) -> float:
+        """After so long without a batch there is no stream any more."""
+        return min(GAPS / self._batches, 1) * WINDOW_S
 
 
 class DiskJournal:
@@ -81,6 +123,7 @@ class DiskJournal:
         "_epoch",
         "_failure",
         "_file",
+        "_flow",
         "_folder",
         "_has_committed",
         "_hurry_bytes",
@@ -132,6 +175,7 @@ class DiskJournal:
         self._max_waiting_bytes = max_waiting_bytes
         self._hurry_bytes = hurry_bytes
         self._has_committed = True
+        self._flow = Flow()
         self._ready = Condition()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -243,13 +287,23 @@ class DiskJournal:
         self._end_file()
 
     def _take(self, at: float) -> list[bytes]:
-        """All that waits, once there is something and `at` has come; nothing at the end."""
+        """All that waits, once there is something, `at` has come, and no more is worth a wait; nothing at the end."""
         with self._ready:
             self._ready.wait_for(lambda: self._waiting or self._is_closing)
             if (pause_s := at - monotonic()) > 0:
                 self._ready.wait_for(lambda: self._is_closing or self._waiting_bytes >= self._hurry_bytes, pause_s)
+            if self._flow.fills_pages:
+                self._gather(monotonic() + WINDOW_S)
             batches, self._waiting = self._waiting, []
+            self._flow.add(len(batches), self._waiting_bytes, monotonic())
             return batches
+
+    def _gather(self, until: float) -> None:
+        """Let more come, while it does."""
+        position = -1
+        while position != self._position and self._waiting_bytes < ENOUGH_BYTES and monotonic() < until:
+            position = self._position
+            self._ready.wait(self._flow.pause_s)
 
     def _commit(self, batches: list[bytes]) -> None:
         now = boottime_ms()

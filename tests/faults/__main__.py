@@ -20,8 +20,9 @@ from pathlib import Path
 import msgspec
 
 from faults.mutants import MUTANTS
-from faults.schedule import draw
+from faults.schedule import Means, draw
 from faults.world import Outcome, play
+from firmware_sim.links.packets.network import obstacle
 
 CATCHING_SEEDS = Path(__file__).with_name("catching_seeds.json")
 ENOUGH = 6
@@ -37,10 +38,10 @@ class Runner:
     something.
     """
 
-    def __init__(self, jobs: int, kept: Path, has_small_disks: bool, verbose: bool) -> None:
+    def __init__(self, jobs: int, kept: Path, means: Means, verbose: bool) -> None:
         self._jobs = jobs
         self._kept = kept
-        self._has_small_disks = has_small_disks
+        self._means = means
         self._verbose = verbose
 
     async def run(
@@ -67,7 +68,7 @@ class Runner:
     async def _play(self, seed: int, mutant: str) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="oriole-faults-") as name:
             folder = Path(name)
-            outcome = await play(draw(seed, self._has_small_disks), folder, mutant)
+            outcome = await play(draw(seed, self._means), folder, mutant)
             if not outcome.is_clean and not mutant:
                 kept = self._kept / str(seed)
                 shutil.rmtree(kept, ignore_errors=True)
@@ -102,9 +103,12 @@ def summary(outcomes: list[Outcome]) -> str:
         "doubled": sum(len(outcome.doubled) for outcome in outcomes),
         "disordered": sum(len(outcome.disordered) for outcome in outcomes),
         "otherwise wrong": sum(len(outcome.other) for outcome in outcomes),
+        "edges": sum(outcome.edges for outcome in outcomes),
+        "links": sum(outcome.links for outcome in outcomes),
         "restarts": sum(outcome.restarts for outcome in outcomes),
-        "power cuts": faults["power cut"],
+        "power cuts": faults["power cut"] + faults["power cut with a full disk"],
         "full disks": faults["disk full"],
+        "jumps of clocks": faults["clock jump"],
         "faults in all": sum(faults.values()) - faults["power cut in a write"],
     }
     return ", ".join(f"{count:,} {what}" for what, count in parts.items())
@@ -157,6 +161,13 @@ def catching_seeds() -> dict[str, list[int]]:
     return msgspec.json.decode(CATCHING_SEEDS.read_bytes(), type=dict[str, list[int]])
 
 
+def _means() -> Means:
+    """What can be done here."""
+    if reason := obstacle():
+        print(f"links are relays: {reason}", file=sys.stderr)
+    return Means(_have_own_mounts(), not reason)
+
+
 def _have_own_mounts() -> bool:
     """Begin again where disks can be mounted that nobody else sees and that go with this process. False: it may not."""
     if os.environ.get(_HAS_MOUNTS):
@@ -183,9 +194,9 @@ def main() -> int:
     arguments = parser.parse_args()
     seeds = range(arguments.seed, arguments.seed + arguments.schedules)
     if arguments.selftest:  # as where nothing can be mounted: so these seeds catch everywhere
-        runner = Runner(arguments.jobs, arguments.out, has_small_disks=False, verbose=arguments.verbose)
+        runner = Runner(arguments.jobs, arguments.out, Means(False, False), arguments.verbose)
         return _selftest(runner, seeds, arguments.mutant or list(MUTANTS))
-    runner = Runner(arguments.jobs, arguments.out, _have_own_mounts(), arguments.verbose)
+    runner = Runner(arguments.jobs, arguments.out, _means(), arguments.verbose)
     return _hunt(runner, seeds, arguments.out / "finished.jsonl", arguments.fresh)
 
 

@@ -1,6 +1,6 @@
-"""Brokers with a fault that costs somebody a message, or gives it twice: the checker has to find each of them.
+"""Nodes with a fault that costs somebody a message, or gives it twice: the checker has to find each of them.
 
-`nosync` changes nothing of the broker: its disk is not told by a sync what to keep (see `broker`).
+`nosync` changes nothing of the node: its disk is not told by a sync what to keep (see `broker`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from broker.core.router import Router
 from broker.journal.durable import DurableJournal
 from broker.mqtt.connection import Connection
 from broker.mqtt.service import MqttService
+from oriole.link.uplink.marks import Marks
 
 
 def early() -> None:
@@ -29,10 +30,18 @@ def forgetful() -> None:
     """Does not write down by which packet identifier a QoS 2 message came in."""
     take_over = Router.take_over
 
-    def taken_over(self: Router, messages: Any, session: int = 0, identifiers: Any = (), mark: Any = None) -> None:
+    def taken_over(
+        self: Router, messages: Any, session: int = 0, packet_identifiers: Any = (), mark: Any = None
+    ) -> None:
         take_over(self, messages, 0, (), mark)
 
     Router.take_over = taken_over  # type: ignore[method-assign]
+
+
+def amnesic() -> None:
+    """Takes what an edge repeats for news."""
+    Marks.highest = lambda *_: 0  # type: ignore[method-assign]
+    Marks.of = lambda *_: iter(())  # type: ignore[method-assign]
 
 
 def takeover() -> None:
@@ -51,4 +60,6 @@ def nosync() -> None:
     """Its disk does not keep what it is asked to."""
 
 
-MUTANTS: dict[str, Callable[[], None]] = {mutant.__name__: mutant for mutant in (early, nosync, forgetful, takeover)}
+MUTANTS: dict[str, Callable[[], None]] = {
+    mutant.__name__: mutant for mutant in (early, nosync, forgetful, amnesic, takeover)
+}

@@ -1,4 +1,4 @@
-"""The broker's process: its lives, and how each of them ends. Its port is another one in each."""
+"""The process of a node: its lives, and how each of them ends."""
 
 from __future__ import annotations
 
@@ -7,48 +7,69 @@ import os
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from faults.broker import Options
+from faults.disk import Disk
+from faults.node import OFFSET, Options
 
 TESTS = Path(__file__).parents[1]
-START_S = 20.0
+START_S = 30.0
 LAST_WRITES_S = 0.5
 """Who has no power any more and nothing to write is killed."""
 
 
-class BrokerProcess:
-    """A broker on the data folder in `folder`, over all its lives.
+class NodeProcess:
+    """A node on the data folder in `folder`, over all its lives.
 
     Attributes:
-        port: where it listens; None while it does not.
+        is_up: whether it was heard to listen, and was not made to end since.
         lives: how often it was started.
+        ends: when each life ended, and since when it may not have got written down what it did; by the monotonic clock.
         deaths: ends that nobody had wished for, in words.
     """
 
-    def __init__(self, folder: Path, options: Options) -> None:
-        self.folder = folder
-        self.port: int | None = None
+    def __init__(self, name: str, folder: Path, options: Options, settle: Callable[[], None] | None = None) -> None:
+        self.name = name
+        self.disk = Disk(folder)
+        self.is_up = False
         self.lives = 0
+        self.ends: list[tuple[float, float]] = []
         self.deaths: list[str] = []
+        self._folder = folder
         self._options = options
+        self._settle = settle
         self._process: asyncio.subprocess.Process | None = None
         self._is_killed = False
+        self._clock_ns = 0
+        self.disk.data.mkdir(parents=True)
+        self.jump(0)
+
+    @property
+    def loses_power(self) -> bool:
+        """Whether its disk is watched, so that it can."""
+        return self._options.loses_power
 
     async def start(self) -> bool:
         """Begin a life; whether it listens."""
         self.lives += 1
         self._is_killed = False
         options = msgspec.structs.replace(self._options, seed=self._options.seed * 1000 + self.lives)
-        command = (sys.executable, "-m", "faults.broker", self.folder / "data", msgspec.json.encode(options).decode())
-        with (self.folder / "stderr").open("ab") as stderr:
+        command = (sys.executable, "-m", "faults.node", self._folder, msgspec.json.encode(options).decode())
+        path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+        with (self._folder / "stderr").open("ab") as stderr:
             stderr.write(b"--- life %d\n" % self.lives)
             stderr.flush()
             self._process = process = await asyncio.create_subprocess_exec(
-                *command, stdout=asyncio.subprocess.PIPE, stderr=stderr, env={**os.environ, "PYTHONPATH": str(TESTS)}
+                *command,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, "PYTHONPATH": path},
+                preexec_fn=self._settle,
             )
         assert process.stdout is not None
         try:
@@ -56,11 +77,10 @@ class BrokerProcess:
                 line = await process.stdout.readline()
         except TimeoutError:
             line = b""
-        if b" ready: " not in line:
+        self.is_up = b" ready: " in line and not self._is_killed
+        if not self.is_up:
             await self.kill()
-            return False
-        self.port = int(line.rsplit(b":", 1)[1])
-        return True
+        return self.is_up
 
     @property
     def is_dead(self) -> bool:
@@ -68,8 +88,10 @@ class BrokerProcess:
         process = self._process
         if process is None or process.returncode is None or self._is_killed:
             return False
-        self.deaths.append(f"life {self.lives} of the broker ended with status {process.returncode}")
-        self._process = self.port = None
+        self._note_end(time.monotonic())
+        self.deaths.append(f"life {self.lives} of {self.name} ended with status {process.returncode}")
+        self._process = None
+        self.is_up = False
         return True
 
     def signal(self, number: signal.Signals) -> None:
@@ -80,27 +102,40 @@ class BrokerProcess:
 
     async def kill(self) -> None:
         """At once."""
-        self.port = None
+        began_s = time.monotonic()
+        self.is_up = False
         self._is_killed = True
         self.signal(signal.SIGKILL)
         process, self._process = self._process, None
         if process is not None:
             await process.wait()
+            self._note_end(began_s)
+
+    def _note_end(self, began_s: float) -> None:
+        self.ends.append((self.disk.unsafe_since(began_s), time.monotonic()))
 
     async def cut_power(self) -> bool:
         """End it amid its next writes; its disk holds what such disks keep. False: it wrote nothing, and was killed."""
         process = self._process
         if process is None:
             return False
+        began_s = time.monotonic()
         self._is_killed = True
         self.signal(signal.SIGUSR2)
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), LAST_WRITES_S)
         await self.kill()
-        left = self.folder / "left"
+        self._note_end(began_s)
+        left = self._folder / "left"
+        shutil.rmtree(left.with_suffix(".new"), ignore_errors=True)  # it was killed too early
         if not left.exists():
             return False
-        journal = self.folder / "data" / "journal"
-        shutil.rmtree(journal)
-        left.rename(journal)
+        self.disk.put_back(left)
         return True
+
+    def jump(self, by_s: float) -> None:
+        """Its time of day is so much later from now on, or earlier, in all its lives."""
+        self._clock_ns += round(by_s * 1e9)
+        clock = self._folder / "clock"
+        with clock.open("r+b" if clock.exists() else "wb") as file:  # in place: the process has it mapped
+            file.write(OFFSET.pack(self._clock_ns))

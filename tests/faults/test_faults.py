@@ -1,4 +1,4 @@
-"""A few schedules with real processes: the broker loses nothing, and a broker that does is caught.
+"""A few schedules with real processes: nodes lose nothing, and those that do are caught.
 
 `make faults` plays many, `make faults-selftest` looks for the seeds that catch.
 """
@@ -6,28 +6,43 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from faults.__main__ import Runner, catching_seeds
 from faults.mutants import MUTANTS
+from faults.schedule import Means
+from faults.world import Outcome
 
-SEEDS = range(1, 7)
-
-
-@pytest.mark.timeout(120)
-def test_nothing_is_lost(tmp_path: Path) -> None:
-    runner = Runner(jobs=4, kept=tmp_path, has_small_disks=False, verbose=True)
-    outcomes = asyncio.run(runner.run(SEEDS))
-    assert {outcome.seed: outcome.found for outcome in outcomes if not outcome.is_clean} == {}
-    assert sum(outcome.acknowledged for outcome in outcomes) > 1000
-    assert sum(outcome.restarts for outcome in outcomes) > 5
+SCHEDULES = 12
+WITHOUT_ROOT = Means(has_small_disks=False, has_packets=False)
 
 
 @pytest.mark.timeout(180)
-def test_a_broker_that_loses_something_is_caught(tmp_path: Path) -> None:
-    runner = Runner(jobs=1, kept=tmp_path, has_small_disks=False, verbose=True)
+def test_nothing_is_lost(tmp_path: Path) -> None:
+    """By the command, which has small disks and networks of packets where it may."""
+    command = [sys.executable, "-m", "faults", "--schedules", str(SCHEDULES), "--jobs", "4", "--out", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcomes = [msgspec.json.decode(line, type=Outcome) for line in (tmp_path / "finished.jsonl").open()]
+    assert sum(outcome.acknowledged for outcome in outcomes) > 1000
+    assert sum(outcome.restarts for outcome in outcomes) > 5
+    assert sum(outcome.edges for outcome in outcomes) > 5
+    faults = {kind for outcome in outcomes for kind in outcome.faults}
+    assert faults > {"power cut", "clock jump", "silence", "death"}
+    if os.geteuid() == 0:
+        assert faults > {"disk full", "power cut with a full disk"}
+
+
+@pytest.mark.timeout(240)
+def test_a_node_that_loses_something_is_caught(tmp_path: Path) -> None:
+    runner = Runner(jobs=1, kept=tmp_path, means=WITHOUT_ROOT, verbose=True)
     seeds = catching_seeds()
 
     async def catch() -> dict[str, bool]:

@@ -1,16 +1,13 @@
-"""Plays a schedule with a real broker and real connections, and has it checked."""
+"""Plays a schedule with real nodes and real connections, and has it checked."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import shutil
-import signal
-import subprocess
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,22 +15,38 @@ from typing import Any
 import msgspec
 
 from faults import schedule
-from faults.broker import Options
-from faults.checker import Findings, Sent, check, missing, told, wrongly_retained
-from faults.clients import Publisher, Subscriber
-from faults.process import BrokerProcess
-from faults.schedule import BROKER, Fault, Schedule
+from faults.adversary import Adversary
+from faults.checker import EVERYBODYS, Findings, Sent, check, missing, told, wrongly_retained
+from faults.clients import Peer
+from faults.node import Options
+from faults.process import NodeProcess
+from faults.publisher import Publisher
+from faults.roads import roads_of
+from faults.schedule import CENTRE, Schedule
+from faults.subscriber import Subscriber
+from faults.testator import Testator
 from oriole.wire.mqtt import V5
 
-PATIENCE_S = 8.0
-"""What has not come is lost when nothing else came for so long."""
-MUTANT_PATIENCE_S = 2.0
-"""The same of a broker that is to lose something."""
-MOST_DRAIN_S = 60.0
-"""From the last fault until everybody has everything, at most."""
+GLANCE_S = 0.05
+PATIENCE = 500
+"""Who looked so often and saw nothing new expects nothing more. Looks are counted, and not seconds: a machine that is
+busy with other things makes them rarer.
+"""
+MUTANT_PATIENCE = 60
+"""The same of nodes that are to lose something."""
 QUIET_S = 0.3
 """What comes so long after all that had to come would be one too many."""
-SMALL_DISK = "24m"
+WATCHER = schedule.Subscriber(
+    name="watcher",
+    node=CENTRE,
+    link="",
+    version=V5,
+    filters=((f"{EVERYBODYS}#", 2), ("w/#", 2)),
+    receive_maximum=20,
+)
+"""Nothing is done to it, so that it sees all in the centre's order."""
+
+_runs = itertools.count()
 
 
 class Outcome(msgspec.Struct):
@@ -44,6 +57,8 @@ class Outcome(msgspec.Struct):
     acknowledged: int
     refused: int
     seen: int
+    edges: int
+    links: int
     restarts: int
     faults: dict[str, int]
     lost: list[str]
@@ -65,28 +80,10 @@ class Outcome(msgspec.Struct):
 
 async def play(plan: Schedule, folder: Path, mutant: str = "") -> Outcome:
     """Run a schedule in an empty folder, which is left as the run left it."""
-    with _disk(plan, folder):
+    async with AsyncExitStack() as stack:
         world = World(plan, folder, mutant)
-        try:
-            return await world.run()
-        finally:
-            await world.broker.kill()
-
-
-@contextmanager
-def _disk(plan: Schedule, folder: Path) -> Iterator[None]:
-    """The data folder; a small disk of its own where it is to get full, which is copied in the end."""
-    data = folder / "data"
-    data.mkdir()
-    if plan.disk != "small":
-        yield
-        return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "none", data], check=True)
-    try:
-        yield
-        shutil.copytree(data, folder / "copy")
-    finally:
-        subprocess.run(["umount", "--lazy", data], check=True)
+        await world.open(stack)
+        return await world.run()
 
 
 class World:
@@ -94,73 +91,181 @@ class World:
 
     def __init__(self, plan: Schedule, folder: Path, mutant: str) -> None:
         self._plan = plan
-        self._data = folder / "data"
+        self._folder = folder
         self._mutant = mutant
-        self._patience_s = MUTANT_PATIENCE_S if mutant else PATIENCE_S
+        self._patience = MUTANT_PATIENCE if mutant else PATIENCE
         self._began = time.monotonic()
         self._incidents: list[tuple[float, str]] = []
-        self._done: Counter[str] = Counter()
-        self._is_full = False
-        loses_power = plan.loses_power or mutant == "nosync"
-        self.broker = BrokerProcess(folder, Options(plan.seed, plan.segment_bytes, plan.commit_ms, loses_power, mutant))
-        self.publishers = [Publisher(each, self._port, self.clock, self._chance(each)) for each in plan.publishers]
-        self.subscribers = [Subscriber(each, self._port, self.clock, self._chance(each)) for each in plan.subscribers]
+        self._roads = roads_of(plan, next(_runs))
+        self._nodes: dict[str, NodeProcess] = {}
+        self._publishers: list[Publisher] = []
+        self._subscribers: list[Subscriber] = []
+        self._testators: list[Testator] = []
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Make links, disks, nodes and clients."""
+        await self._roads.open(stack)
+        for plan in self._plan.nodes:
+            self._nodes[plan.name] = node = await self._node(plan)
+            if "small" in plan.disk:
+                stack.enter_context(node.disk.small())
+            stack.push_async_callback(node.kill)
+        for publisher in self._plan.publishers:
+            self._publishers.append(Publisher(publisher, *await self._surroundings(publisher)))
+        for subscriber in (WATCHER, *self._plan.subscribers):
+            self._subscribers.append(Subscriber(subscriber, *await self._surroundings(subscriber)))
+        for testator in self._plan.testators:
+            self._testators.append(Testator(testator, *await self._surroundings(testator)))
+        self._adversary = Adversary(
+            self._plan, self._nodes, self._roads, {peer.name: peer for peer in self._peers}, self.clock, self._note
+        )
+
+    async def _node(self, plan: schedule.Node) -> NodeProcess:
+        arguments = ["broker", "--listen", f"mqtt://{self._roads.host}:{self._roads.ports[plan.name]}"]
+        if self._plan.has_packets:
+            arguments.append("--allow-anonymous")
+        if plan.above:
+            road = await self._roads.road(plan.name, plan.link, plan.above)
+            arguments = ["edge", *arguments[1:], "--name", plan.name, "--uplink", f"mqtt://{road.host}:{road.port}"]
+        loses_power = "power" in plan.disk or self._mutant == "nosync"
+        options = Options(arguments, self._plan.seed, plan.segment_bytes, plan.commit_ms, loses_power, self._mutant)
+        return NodeProcess(plan.name, self._folder / plan.name, options, self._roads.settle(plan.name))
+
+    async def _surroundings(self, plan: schedule.Peer) -> tuple[Any, ...]:
+        road = await self._roads.road("", plan.link, plan.node)
+        return road, self.clock, random.Random(f"{self._plan.seed} {plan.name}")
 
     def clock(self) -> float:
-        """Seconds since the run began."""
+        """Seconds since all of it was made."""
         return time.monotonic() - self._began
-
-    def _chance(self, peer: schedule.Publisher | schedule.Subscriber) -> random.Random:
-        return random.Random(f"{self._plan.seed} {peer.name}")
-
-    def _port(self) -> int | None:
-        return self.broker.port
 
     def _note(self, what: str) -> None:
         self._incidents.append((self.clock(), what))
 
     @property
+    def _peers(self) -> list[Peer]:
+        return [*self._publishers, *self._subscribers, *self._testators]
+
+    @property
     def _sent(self) -> list[Sent]:
-        return [message for publisher in self.publishers for message in publisher.sent]
+        messages = [message for publisher in self._publishers for message in publisher.sent]
+        return messages + [will for testator in self._testators for will in testator.wills]
 
     # ---- From the beginning to the end
 
     async def run(self) -> Outcome:
         """Everything."""
-        if not await self.broker.start():
-            raise RuntimeError(f"the broker does not start: see {self.broker.folder / 'stderr'}")
-        peers = [*self.publishers, *self.subscribers]
-        async with _tasks(peer.live() for peer in peers):
-            async with asyncio.timeout(PATIENCE_S):
-                for subscriber in self.subscribers:
-                    await subscriber.is_subscribed.wait()
-            self._began = time.monotonic()
-            for subscriber in self.subscribers:  # these were granted before the run began
-                subscriber.notes.granted = {filter: (qos, 0.0) for filter, (qos, _) in subscriber.notes.granted.items()}
-            async with _tasks(publisher.speak() for publisher in self.publishers):
-                await self._suffer()
+        nodes = self._nodes.values()
+        for node, is_up in zip(nodes, await asyncio.gather(*(node.start() for node in nodes)), strict=True):
+            if not is_up:
+                raise RuntimeError(f"{node.name} does not start: see {self._folder / node.name / 'stderr'}")
+        async with _tasks([*(peer.live() for peer in self._peers), self._tick()]):
+            await self._meet()
+            async with _tasks(publisher.speak() for publisher in self._publishers):
+                await self._adversary.strike()
             self._note("all is well from here on")
+            for publisher in self._publishers:
+                publisher.take_leave()
             unfinished = await self._drain()
-            retained = await self._retained()
-        findings = check(self._sent, [subscriber.notes for subscriber in self.subscribers], retained, self._between)
-        findings.other += unfinished + self.broker.deaths
-        for peer in peers:
+            for subscriber in self._subscribers:
+                ends = self._nodes[subscriber.notes.node].ends
+                subscriber.notes.ends = [(begin - self._began, end - self._began) for begin, end in ends]
+            findings = check(self._sent, [subscriber.notes for subscriber in self._subscribers], self._between)
+            findings.other += unfinished + await self._retained()
+        self._write_down()
+        for node in self._nodes.values():
+            findings.other += node.deaths
+        for peer in self._peers:
             findings.other += peer.complaints
         return self._outcome(findings)
 
-    def _outcome(self, findings: Findings) -> Outcome:
-        acknowledged = sum(message.acknowledged_s is not None for message in self._sent)
-        return Outcome(
-            seed=self._plan.seed,
-            mutant=self._mutant,
-            acknowledged=acknowledged,
-            refused=len(self._sent) - acknowledged,
-            seen=sum(len(subscriber.notes.seen) for subscriber in self.subscribers),
-            restarts=self.broker.lives - 1,
-            faults=dict(self._done),
-            incidents=[f"{at:.3f} s: {what}" for at, what in self._incidents],
-            **asdict(findings),
-        )
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            for peer in self._peers:
+                peer.tick()
+
+    async def _meet(self) -> None:
+        """Until every subscriber gets what every publisher says: what is said from then on has to come."""
+        for _ in self._looks():
+            for publisher in self._publishers:
+                if not publisher.unanswered:
+                    publisher.greet()
+            await asyncio.sleep(GLANCE_S)
+            if self._have_met():
+                break
+        else:
+            raise RuntimeError("not everybody gets to hear of everybody")
+        now_s = self.clock()
+        for subscriber in self._subscribers:
+            subscriber.notes.granted = {filter: (qos, now_s) for filter, (qos, _) in subscriber.notes.granted.items()}
+
+    def _have_met(self) -> bool:
+        for subscriber in self._subscribers:
+            if not subscriber.notes.granted:
+                return False
+            heard = {(publisher, topic) for (publisher, _), topic in subscriber.notes.here.items()}
+            for publisher in self._publishers:
+                wanted = (topic for topic in publisher.topics if subscriber.notes.granted_for(topic))
+                if any((publisher.name, topic) not in heard for topic in wanted):
+                    return False
+        return True
+
+    def _looks(self) -> range:
+        return range(self._patience)
+
+    async def _drain(self) -> list[str]:
+        """Until everybody has what was said last, or nothing comes any more; what is not answered.
+
+        What was said before comes before it, on the same ways: whatever is missing then was lost.
+        """
+        progress, looks, quiet_until = -1, 0, 0.0
+        while looks < self._patience:
+            await asyncio.sleep(GLANCE_S)
+            for node in self._nodes.values():
+                if node.is_dead:
+                    await self._adversary.revive(node)
+            looks += 1
+            if self._progress() != progress:
+                progress, looks, quiet_until = self._progress(), 0, self.clock() + QUIET_S
+            elif self.clock() > quiet_until and self._is_complete():
+                break
+        return [f"no answer to {told(message)}" for publisher in self._publishers for message in publisher.unanswered]
+
+    def _progress(self) -> int:
+        """Grows while there is any."""
+        seen = sum(len(subscriber.notes.seen) for subscriber in self._subscribers)
+        return seen - sum(len(publisher.unanswered) for publisher in self._publishers)
+
+    def _is_complete(self) -> bool:
+        last = [mark for publisher in self._publishers for mark in publisher.marks]
+        last += [will for testator in self._testators for will in testator.wills]
+        is_answered = not any(publisher.unanswered for publisher in self._publishers)
+        return is_answered and not any(missing(last, subscriber.notes) for subscriber in self._subscribers)
+
+    async def _retained(self) -> list[str]:
+        """What newcomers get that they should not, or miss."""
+        newcomers: dict[str, Subscriber] = {}
+        for node in self._nodes:
+            plan = schedule.Subscriber(
+                name=f"newcomer-{node}", node=node, link="", version=V5, filters=(("r/#", 1),), receive_maximum=20
+            )
+            newcomers[node] = Subscriber(plan, *await self._surroundings(plan))
+        found: list[str] = []
+        async with _tasks(newcomer.live() for newcomer in newcomers.values()):
+            for _ in self._looks():
+                await asyncio.sleep(GLANCE_S)
+                retained = {node: self._values(newcomer) for node, newcomer in newcomers.items()}
+                found = [*wrongly_retained(self._sent, retained, self._values(self._subscribers[0]), self._between)]
+                if all(newcomer.notes.granted for newcomer in newcomers.values()) and not found:
+                    break
+        return found
+
+    def _values(self, subscriber: Subscriber) -> dict[str, bytes]:
+        """By topic, the value that came last."""
+        no_values = {message.identity for message in self._sent if not message.retain}
+        seen = (seen for seen in subscriber.notes.seen if not seen.payload or seen.identity not in no_values)
+        return {each.topic: each.payload for each in seen}
 
     def _between(self, begin_s: float, end_s: float) -> str:
         """The faults around a span of time: the last before it, those in it, and the first after it."""
@@ -169,141 +274,30 @@ class World:
         after = [each for each in self._incidents if each[0] > end_s][:1]
         return "around it " + "; ".join(f"{what} at {at:.3f} s" for at, what in before + within + after)
 
-    async def _drain(self) -> list[str]:
-        """Until everybody has everything, or nothing comes any more; what is not answered."""
-        ends = self.clock() + MOST_DRAIN_S
-        progress, moved_s = -1, self.clock()
-        while self.clock() < min(ends, moved_s + self._patience_s):
-            await asyncio.sleep(0.05)
-            if self.broker.is_dead:
-                await self._revive()
-            if self._progress() != progress:
-                progress, moved_s = self._progress(), self.clock()
-            elif self.clock() - moved_s > QUIET_S and self._is_complete():
-                break
-        return [f"no answer to {told(message)}" for publisher in self.publishers for message in publisher.unanswered]
+    def _write_down(self) -> None:
+        """All that was sent and seen, for who looks into it: a line each."""
+        with (self._folder / "sent.jsonl").open("wb") as file:
+            file.writelines(msgspec.json.encode(message) + b"\n" for message in self._sent)
+        for subscriber in self._subscribers:
+            with (self._folder / f"seen by {subscriber.name}.jsonl").open("wb") as file:
+                file.writelines(msgspec.json.encode(seen) + b"\n" for seen in subscriber.notes.seen)
 
-    def _progress(self) -> int:
-        """Grows while there is any."""
-        seen = sum(len(subscriber.notes.seen) for subscriber in self.subscribers)
-        return seen - sum(len(publisher.unanswered) for publisher in self.publishers)
-
-    def _is_complete(self) -> bool:
-        sent = self._sent
-        is_answered = not any(publisher.unanswered for publisher in self.publishers)
-        return is_answered and not any(missing(sent, subscriber.notes) for subscriber in self.subscribers)
-
-    async def _retained(self) -> dict[str, bytes]:
-        """What a newcomer gets."""
-        newcomer = Subscriber(
-            schedule.Subscriber("newcomer", V5, (("r/#", 1),), 20), self._port, self.clock, random.Random(0)
+    def _outcome(self, findings: Findings) -> Outcome:
+        sent = [message for publisher in self._publishers for message in publisher.sent]
+        acknowledged = sum(message.acknowledged_s is not None for message in sent)
+        return Outcome(
+            seed=self._plan.seed,
+            mutant=self._mutant,
+            acknowledged=acknowledged,
+            refused=len(sent) - acknowledged,
+            seen=sum(len(subscriber.notes.seen) for subscriber in self._subscribers),
+            edges=len(self._nodes) - 1,
+            links=len(self._plan.links),
+            restarts=sum(node.lives - 1 for node in self._nodes.values()),
+            faults=dict(self._adversary.done),
+            incidents=[f"{at:.3f} s: {what}" for at, what in self._incidents],
+            **asdict(findings),
         )
-        found: dict[str, bytes] = {}
-        patient_until = self.clock() + self._patience_s
-        async with _tasks([newcomer.live()]):
-            while self.clock() < patient_until:
-                await asyncio.sleep(QUIET_S)
-                found = {seen.topic: seen.payload for seen in newcomer.notes.seen}
-                if newcomer.notes.granted and not any(wrongly_retained(self._sent, found, self._between)):
-                    break
-        return found
-
-    # ---- What is done to them
-
-    async def _suffer(self) -> None:
-        """All faults: one after the other to the broker, whenever they come to clients."""
-        to_broker = [fault for fault in self._plan.faults if fault.whom == BROKER]
-        to_clients = [fault for fault in self._plan.faults if fault.whom != BROKER]
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._strike_broker(to_broker))
-            for fault in to_clients:
-                group.create_task(self._strike_client(fault))
-            group.create_task(asyncio.sleep(self._plan.duration_s))
-
-    async def _wait_for(self, at_s: float) -> None:
-        await asyncio.sleep(max(0, at_s - self.clock()))
-
-    async def _strike_client(self, fault: Fault) -> None:
-        await self._wait_for(fault.at_s)
-        peer = next(peer for peer in (*self.publishers, *self.subscribers) if peer.name == fault.whom)
-        self._done[fault.kind] += 1
-        self._note(f"{fault.kind} ({fault.whom})")
-        match fault.kind:
-            case "cut":
-                peer.cut()
-            case "cut mid-packet":
-                peer.cut_mid_packet(fault.strength)
-            case "deaf":
-                await peer.be_deaf(fault.for_s)
-            case "pause":
-                await peer.pause(fault.for_s)
-            case "takeover":
-                peer.take_over()
-            case "hold acknowledgements":
-                assert isinstance(peer, Subscriber)
-                await peer.hold_acknowledgements(fault.for_s)
-
-    async def _strike_broker(self, faults: list[Fault]) -> None:
-        for fault in faults:
-            await self._wait_for(fault.at_s)
-            if self.broker.is_dead:
-                await self._revive()
-            self._done[fault.kind] += 1
-            self._note(fault.kind)
-            match fault.kind:
-                case "kill":
-                    await self.broker.kill()
-                    await self._rest_and_revive(fault)
-                case "kill during start":
-                    await self.broker.kill()
-                    start = asyncio.create_task(self.broker.start())
-                    await asyncio.sleep(fault.for_s)
-                    await self.broker.kill()
-                    await start
-                    await self.broker.kill()  # it was not even a process before
-                    await self._revive()
-                case "power cut":
-                    if await self.broker.cut_power():
-                        self._done["power cut in a write"] += 1
-                    await self._rest_and_revive(fault)
-                case "stop":
-                    self.broker.signal(signal.SIGSTOP)
-                    await asyncio.sleep(fault.for_s)
-                    self.broker.signal(signal.SIGCONT)
-                case "disk full":
-                    await self._fill_disk(fault)
-
-    async def _rest_and_revive(self, fault: Fault) -> None:
-        await asyncio.sleep(fault.for_s)
-        await self._revive()
-
-    async def _revive(self) -> None:
-        """Start the broker. Where it cannot, because its disk is full, again when there is room."""
-        if not await self.broker.start():
-            if self._is_full:
-                self._note("no start: the disk is full")
-                return
-            self.broker.deaths.append(f"life {self.broker.lives} of the broker did not begin")
-            await self.broker.start()
-        self._note("restart")
-
-    async def _fill_disk(self, fault: Fault) -> None:
-        """Leave no room for a while; the stronger half of these faults kills the broker meanwhile."""
-        ballast = self._data / "ballast"
-        self._is_full = True
-        with ballast.open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        await asyncio.sleep(fault.for_s)
-        if fault.strength > 0.5:
-            await self.broker.kill()
-            await self._revive()
-            await asyncio.sleep(fault.for_s)
-        self._is_full = False
-        ballast.unlink()
-        self._note("room on the disk again")
-        if self.broker.port is None:
-            await self._revive()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -310,3 +310,45 @@ def test_a_journal_that_has_failed_can_be_closed(
     assert monotonic() - began < 5
     assert life.recoveries == 0
     assert read(tmp_path) == ([], [])
+
+
+def test_a_flow_fills_pages_while_it_is_fast_enough() -> None:
+    flow = disk.Flow()
+    for number in range(100):  # 1,000 a second, of 130 bytes
+        flow.add(1, 130, 100 + number / 1000)
+        assert not flow.fills_pages
+    for number in range(100):  # five times as much
+        flow.add(5, 650, 100.1 + number / 1000)
+    assert flow.fills_pages
+    assert flow.pause_s == pytest.approx(disk.GAPS / 5000, rel=0.1)
+    flow.add(1, 130, 101)
+    assert not flow.fills_pages
+    assert flow.pause_s == disk.WINDOW_S
+
+
+def test_a_batch_alone_is_committed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "WINDOW_S", 60.0)
+    with tried(tmp_path) as life:
+        life.write(b"a")
+        life.write(b"b")
+        assert life.commits == [1, 2]
+
+
+def test_what_comes_in_a_stream_is_committed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "WINDOW_S", 1.0)
+    with tried(tmp_path) as life:
+        life.write(bytes(disk.PAGE_BYTES))
+        life.journal.append(b"a")
+        sleep(0.05)  # a commit takes less
+        assert life.journal.committed == 1
+        life.write(b"b")
+        assert life.commits == [1, 3]
+
+
+def test_a_stream_that_ends_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "WINDOW_S", 60.0)
+    with tried(tmp_path) as life:
+        for _ in range(1000):
+            life.journal.append(bytes(100))
+        life.wait(lambda: life.commits and life.commits[-1] == 1000)
+        life.write(b"a")
