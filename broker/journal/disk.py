@@ -16,8 +16,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-
-
 from math import exp
 from pathlib import Path
 from threading import Condition, Thread
