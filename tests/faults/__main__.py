@@ -72,7 +72,7 @@ class Runner:
             if not outcome.is_clean and not mutant:
                 kept = self._kept / str(seed)
                 shutil.rmtree(kept, ignore_errors=True)
-                shutil.copytree(folder, kept)
+                shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("control"))
                 (kept / "outcome.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
             return outcome
 

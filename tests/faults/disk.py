@@ -35,7 +35,7 @@ class Disk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "none", self.data], check=True)
         try:
             yield
-            shutil.copytree(self.data, self.data.with_name("copy"))
+            shutil.copytree(self.data, self.data.with_name("copy"), ignore=shutil.ignore_patterns("control"))
         finally:
             subprocess.run(["umount", "--lazy", self.data], check=True)
 
