@@ -29,7 +29,7 @@ from oriole.wire.mqtt import (
     encode_properties,
 )
 from oriole.wire.topics import MAX_TOPIC_BYTES
-from oriole.wire.uplink import ANSWER, Answer, Batch, Parcel, UplinkError, decode_batch
+from oriole.wire.uplink import ANSWER, MOST_NODES, Answer, Batch, Parcel, UplinkError, decode_batch
 from oriole.wire.uplink import encode as encode_answer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Delivered:
         if fault is not None or (session.restricted and not session.permissions.get((Action.PUBLISH, topic))):
             self.refusals.append((sequence, fault or ReasonCode.NOT_AUTHORIZED))
             session.settlement.refuse(message, Reason.NOT_PERMITTED, now)
-        elif session.service.name in message.header.node_path:  # so that nobody sends it again, and goes no further
+        elif _goes_in_circles(session, message):  # taken, so that nobody sends it again, and goes no further
             session.settlement.refuse(message, Reason.LOOP, now)
         elif router.obstacle(message, router.routes.resolve(topic)) is not None:
             return False
@@ -188,6 +188,11 @@ def receive(connection: Connection, session: Session, batch: Batch, now: int) ->
         elif service.engine.promises.is_recording:
             service.engine.promises.records.append(Marked(mark))
     return delivered
+
+
+def _goes_in_circles(session: Session, message: Message) -> bool:
+    path = message.header.node_path if message.header is not None else ()
+    return session.service.name in path or len(path) >= MOST_NODES
 
 
 def _mark(session: Session, batch: Batch, sequence: int) -> Mark:

@@ -35,18 +35,17 @@ class Stream:
         number: what the journal calls it.
         next: number of the message to send next.
         safe: messages below this number are in the journal, and may be sent.
+        born: messages from this number on were accepted in this life.
         bytes: of messages that wait.
         full: no more is to be accepted.
     """
 
-    __slots__ = ("bytes", "first", "full", "messages", "next", "number", "safe", "traffic_class")
+    __slots__ = ("born", "bytes", "first", "full", "messages", "next", "number", "safe", "traffic_class")
 
     def __init__(self, number: int, traffic_class: str) -> None:
         self.number = number
         self.traffic_class = traffic_class
-        self.first = 1
-        self.next = 1
-        self.safe = 1
+        self.first = self.next = self.safe = self.born = 1
         self.messages: deque[Message | None] = deque()
         self.bytes = 0
         self.full = False
@@ -221,13 +220,14 @@ class Spool:
 
     def jump(self, stream: Stream, number: int) -> bool:
         """Let the next message have this number at least: those before it were given in a past that was lost here.
-        False, and nothing is done, for a number that no such past explains.
+        False, and nothing is done, for a number that no such past explains, or where some of them were given again.
         """
         count = number - stream.end
-        if count > MOST_LOST:
+        if count > MOST_LOST or stream.born < min(stream.end, number):
             return False
         if count > 0:
             stream.messages.extend([None] * count)
+            stream.born = stream.end
             if self._is_recording:
                 self._records.append(Skipped(stream.number, count))
             self.secure()
@@ -260,7 +260,7 @@ class Spool:
             else:
                 stream.first = stream.next = past.first
                 stream.messages = past.messages
-                stream.safe = stream.end
+                stream.safe = stream.born = stream.end
                 stream.bytes = sum(message.size for message in stream.messages if message is not None)
         for stream in self.streams:
             stream.full = stream.bytes >= self._max_bytes
@@ -270,7 +270,7 @@ class Spool:
         """A new epoch: what waits begins with 1 in each class. The records that say so, for one batch."""
         for stream in self.streams:
             stream.messages = deque(message for message in stream.messages if message is not None)
-            stream.first = stream.next = stream.safe = 1
+            stream.first = stream.next = stream.safe = stream.born = 1
         self.epoch += 1
         self._made = None
         self.secure()

@@ -57,6 +57,7 @@ BUSY: Final = frozenset(
     )
 )
 """Refusals that pass by themselves. The others want a person."""
+TWICE: Final = "what waits goes up under new numbers, and may arrive twice"
 
 
 class Uplink:
@@ -400,11 +401,7 @@ class Uplink:
             reason == ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
             and _greeting_of(event.properties.user_property) is not None
         ):
-            self.report(
-                f"{words}: this data folder is a copy, or was restored; what waits goes up under new numbers, and may "
-                "arrive twice",
-                True,
-            )
+            self.report(f"{words}: this data folder is a copy, or was restored; {TWICE}", True)
             self.renumber()
             return
         self.unwelcome = reason not in BUSY
@@ -431,13 +428,11 @@ class Uplink:
             if before is not None:
                 self._spool.rewind()
         else:
-            for traffic_class, number in centre.has:
-                stream = self._spool.named(traffic_class)
-                if stream is not None and not self._spool.jump(stream, number + 1):
-                    self.report(f"{centre.name} has numbers that this edge is far from: beginning anew", True)
-                    self.renumber()
-                    self.close()
-                    return
+            if not self._meets and not self._catches_up(centre):
+                self.report(f"{centre.name} has messages that this edge knows nothing of; {TWICE}", True)
+                self.renumber()
+                self.close()
+                return
             if not self._is_early:
                 self._batches.restart()
             if is_other_order or not self._has_met:
@@ -447,6 +442,11 @@ class Uplink:
         self._pump(now)
 
     # ---- Past and future
+
+    def _catches_up(self, centre: Greeting) -> bool:
+        """Whether what the centre has of this epoch was sent by us, be it forgotten or not."""
+        streams = [(self._spool.named(traffic_class), number) for traffic_class, number in centre.has]
+        return all(stream is None or self._spool.jump(stream, number + 1) for stream, number in streams)
 
     def _meet(self, centre: Greeting) -> None:
         """Write down that the centre knows us in this life, before it gets a message of it: it would know a copy."""
@@ -495,7 +495,7 @@ class Uplink:
             if message.retain:
                 self._down.published(message)
         if any(stream.is_shifted for stream in recollection.streams.values()):
-            self.report("messages are missing: what waits goes up under new numbers, and may arrive twice", True)
+            self.report(f"messages are missing; {TWICE}", True)
             self.renumber()
 
     def go_on(self, recollection: Recollection, now: int) -> None:

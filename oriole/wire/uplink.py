@@ -25,9 +25,9 @@ MOST_LIFETIME_MS: Final = 0xFFFF_FFFF * 1000
 Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 """Numbers of messages: a million a second for 285 years."""
 Skip = Annotated[int, Meta(ge=0, lt=1 << 31)]
-Name = Annotated[str, Meta(pattern=r"^[\x01-\x2b\x2d-\x7f]{1,64}$")]
+Name = Annotated[str, Meta(pattern=r"^[\x01-\x2b\x2d-\x7f]{1,64}\Z")]
 """Of a node: ASCII, without a comma."""
-Class = Annotated[str, Meta(pattern=r"^[a-z]{1,16}$")]
+Class = Annotated[str, Meta(pattern=r"^[a-z]{1,16}\Z")]
 
 
 class UplinkError(ValueError):

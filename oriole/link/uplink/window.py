@@ -4,6 +4,9 @@ Bytes beyond what the link holds wait in somebody's queue, a modem's or a kernel
 window follows the delay, like TCP Vegas (Brakmo and Peterson, 1995): what is on the way, times the share of the round
 trip that is longer than the shortest one, is what waits somewhere. Less than `LEAST_QUEUED` of it, and the window
 grows; more than `MOST_QUEUED`, and it shrinks. Below it TCP does what it must about loss.
+
+What always waits makes every round trip longer, and would be taken for the way once the shortest one is forgotten. So
+then the window lets it drain for one round trip, like BBR (Cardwell et al., 2016).
 """
 
 from __future__ import annotations
@@ -34,17 +37,14 @@ class Window:
         size: how many may be.
     """
 
-    __slots__ = ("_is_starting", "_on_the_way", "_shortest", "_shrunk_at", "bytes_on_the_way", "size")
+    __slots__ = (
+        "_changed_at", "_held_back", "_is_starting", "_on_the_way", "_shortest_at", "_shortest_ms", "bytes_on_the_way",
+        "size",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.bytes_on_the_way = 0
-        self.size = FIRST_BYTES
-        self._is_starting = True  # then it nearly doubles with each round trip
-        self._shrunk_at = 0
-        self._on_the_way: deque[tuple[int, int, int]] = (
-            deque()
-        )  # bytes of a batch, when it was sent, window's load then
-        self._shortest: deque[tuple[int, int]] = deque()  # round trips, each longer than those before it, and when
+        self._on_the_way: deque[tuple[int, int, int]] = deque()  # bytes of a batch, when it was sent, the load then
+        self.restart()
 
     @property
     def room(self) -> int:
@@ -54,15 +54,20 @@ class Window:
     @property
     def batch_bytes(self) -> int:
         """The most that is to be sent at once: what is behind it should not wait for more than half a round trip."""
+        if self._held_back is not None:  # a batch waits for itself, too, and that is no part of the way
+            return LEAST_BYTES
         return min(MOST_BATCH_BYTES, max(LEAST_BYTES, self.size // 4))
 
     def restart(self) -> None:
-        """A new connection: nothing is on the way, and TCP feels its way anew."""
+        """A new connection, perhaps another way: nothing is on it, and TCP feels its way anew."""
         self._on_the_way.clear()
         self.bytes_on_the_way = 0
         self.size = FIRST_BYTES
-        self._is_starting = True
-        self._shrunk_at = 0
+        self._is_starting = True  # then it nearly doubles with each round trip
+        self._shortest_ms = 0  # round trip; not known yet
+        self._shortest_at = 0  # when there was one so short
+        self._held_back: int | None = None  # bytes that it is smaller by while that is found out again
+        self._changed_at = 0  # when it shrank or was held back: what was sent before knows nothing of it
 
     def sent(self, size: int, now: int) -> None:
         """A batch of `size` bytes has left."""
@@ -76,25 +81,32 @@ class Window:
         size, sent_at, load = self._on_the_way.popleft()
         self.bytes_on_the_way -= size
         took = max(1, now - sent_at)
-        queued = load * (took - self._shortest_of(took, now)) // took - size  # the batch waits for itself, too
-        if queued > MOST_QUEUED:
+        if self._held_back is not None:
+            if sent_at <= self._changed_at:
+                return
+            self._set(self.size + self._held_back)
+            self._held_back = None
+            self._shortest_ms = took
+        if took <= self._shortest_ms or not self._shortest_ms:
+            self._shortest_ms, self._shortest_at = took, now
+        waiting = load * (took - self._shortest_ms) // took
+        queued = waiting - size  # the batch waits for itself, too
+        if now - self._shortest_at > MEMORY_MS:
+            self._hold_back(waiting + LEAST_BYTES, now)
+        elif queued > MOST_QUEUED:
             self._is_starting = False
-            if sent_at >= self._shrunk_at:  # once in a round trip: what was sent before knows nothing of it
-                self._shrunk_at = now
+            if sent_at >= self._changed_at:  # once in a round trip
+                self._changed_at = now
                 self._set(self.size - min(queued - MOST_QUEUED // 2, self.size // 2))
-        elif queued > LEAST_QUEUED:
-            self._is_starting = False
-        elif 2 * load >= self.size:  # it is made use of
+        elif queued <= LEAST_QUEUED and 2 * load >= self.size:  # it is made use of
             self._set(self.size + (size if self._is_starting else size // 8))
+
+    def _hold_back(self, size: int, now: int) -> None:
+        """Let what waits drain for one round trip: only that shows how short it can be."""
+        before = self.size
+        self._set(before - size)
+        self._held_back = before - self.size
+        self._changed_at = now
 
     def _set(self, size: int) -> None:
         self.size = max(LEAST_BYTES, min(size, MOST_BYTES))
-
-    def _shortest_of(self, took: int, now: int) -> int:
-        shortest = self._shortest
-        while shortest and shortest[-1][0] >= took:
-            shortest.pop()
-        shortest.append((took, now))
-        while shortest[0][1] < now - MEMORY_MS:
-            shortest.popleft()
-        return shortest[0][0]

@@ -45,7 +45,7 @@ def test_a_line_for_each_thing_that_happens(tmp_path: Path) -> None:
     path = tmp_path / "settlements"
     file = kept_in(path, bench)
     reader = bench.subscriber("reader", "t", 1, session_expiry_interval=100)
-    bench.subscriber("house", "t", 0, user_property=Greeting("edge-a", "life").pairs())
+    bench.subscriber("house", "t", 0, user_property=Greeting("edge-a", "epoch", life="life").pairs())
     publisher = bench.member("p")
     publisher.publish("t", b"1", 1, retain=True)
     reader.send(PubAck(1))

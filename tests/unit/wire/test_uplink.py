@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oriole.wire.uplink import (
+    MOST_LIFETIME_MS,
     MOST_NODES,
     MOST_PARCELS,
     Answer,
@@ -23,10 +24,14 @@ from oriole.wire.uplink import (
     encode,
 )
 
-MOST = (1 << 62) - 1
+MOST = (1 << 53) - 1
+MOST_SKIPPED = (1 << 31) - 1
+FURTHEST = MOST + MOST_PARCELS * MOST_SKIPPED
+"""Where the batch that goes furthest ends."""
 
 numbers = st.integers(0, MOST)
-names = st.text(max_size=64)
+names = st.text(st.characters(min_codepoint=1, max_codepoint=127, exclude_characters=","), min_size=1, max_size=64)
+classes = st.text("abcxyz", min_size=1, max_size=16)
 texts = st.none() | st.text(max_size=20)
 facts = st.builds(
     Facts,
@@ -42,20 +47,20 @@ parcels = st.builds(
     flags=st.integers(0, 5),
     topic=st.binary(max_size=20),
     payload=st.binary(max_size=50),
-    lifetime_ms=st.integers(0, 0xFFFFFFFF),
-    path=st.lists(names, max_size=MOST_NODES).map(tuple),
+    lifetime_ms=st.integers(0, MOST_LIFETIME_MS),
+    path=st.lists(names, max_size=MOST_NODES - 1).map(tuple),
     facts=st.none() | facts,
 )
 batches = st.builds(
     Batch,
-    traffic_class=st.text("abcdefgh", max_size=64),
-    first=st.integers(1, 1 << 32),
-    parcels=st.lists(parcels | st.integers(0, 1000), max_size=5),
+    traffic_class=classes,
+    first=st.integers(1, MOST),
+    parcels=st.lists(parcels | st.integers(0, MOST_SKIPPED), max_size=5),
 )
 answers = st.builds(
     Answer,
-    traffic_class=names,
-    upto=numbers,
+    traffic_class=classes,
+    upto=st.integers(0, FURTHEST),
     places=st.lists(st.tuples(numbers, numbers), max_size=5),
     refusals=st.lists(st.tuples(numbers, st.integers(0x80, 0xFF)), max_size=5),
     is_busy=st.booleans(),
@@ -109,13 +114,19 @@ def test_a_batch_that_is_cut_short_or_followed_by_rubbish_is_refused() -> None:
     [
         ["normal", 0, []],
         ["normal", -1, []],
-        ["normal", 1 << 62, []],
+        ["normal", MOST + 1, []],
         ["normal", "1", []],
-        ["c" * 65, 1, []],
+        ["c" * 17, 1, []],
+        ["", 1, []],
+        ["a,b", 1, []],
+        ["n\0", 1, []],
+        ["Normal", 1, []],
+        ["ä", 1, []],
+        ["normal\n", 1, []],
         [7, 1, []],
         ["normal", 1, [1] * (MOST_PARCELS + 1)],
         ["normal", 1, [-1]],
-        ["normal", 1, [1 << 62]],
+        ["normal", 1, [MOST_SKIPPED + 1]],
         ["normal", 1, [None]],
         ["normal", 1, [[6, b"t", b"x"]]],
         ["normal", 1, [[-1, b"t", b"x"]]],
@@ -123,9 +134,14 @@ def test_a_batch_that_is_cut_short_or_followed_by_rubbish_is_refused() -> None:
         ["normal", 1, [[2, "t", b"x"]]],
         ["normal", 1, [[2, b"t", "x"]]],
         ["normal", 1, [[2, b"t", b"x", -1]]],
-        ["normal", 1, [[2, b"t", b"x", 1 << 62]]],
-        ["normal", 1, [[2, b"t", b"x", 0, ["n"] * (MOST_NODES + 1)]]],
+        ["normal", 1, [[2, b"t", b"x", MOST_LIFETIME_MS + 1]]],
+        ["normal", 1, [[2, b"t", b"x", 0, ["n"] * MOST_NODES]]],
         ["normal", 1, [[2, b"t", b"x", 0, ["n" * 65]]]],
+        ["normal", 1, [[2, b"t", b"x", 0, [""]]]],
+        ["normal", 1, [[2, b"t", b"x", 0, ["a,b"]]]],
+        ["normal", 1, [[2, b"t", b"x", 0, ["n\0"]]]],
+        ["normal", 1, [[2, b"t", b"x", 0, ["ä"]]]],
+        ["normal", 1, [[2, b"t", b"x", 0, ["n" * 64 + "\n"]]]],
         ["normal", 1, [[2, b"t", b"x", 0, [], [1, None, None, None, [], None]]]],
         ["normal", 1, [[2, b"t", b"x", 0, [], [None, None, None, None, [["one"]], None]]]],
         {"traffic_class": "normal", "first": 1, "parcels": []},
@@ -140,8 +156,9 @@ def test_no_batch_that_no_node_writes_is_read(row: Any) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        ["normal"], ["normal", -1], ["normal", 1 << 62], ["c" * 65, 1], ["normal", 1, [[1]]], ["normal", 1, [[1, -1]]],
-        ["normal", 1, [[1, 1 << 62]]], ["normal", 1, [], [[-1, 1]]], ["normal", 1, [], [[1, "1"]]],
+        ["normal"], ["normal", -1], ["normal", "1"], ["c" * 17, 1], ["", 1], ["a,b", 1], ["normal", 1, [[1]]],
+        ["normal", 1, [[1, -1]]], ["normal", 1, [[1, MOST + 1]]], ["normal", 1, [[MOST + 1, 1]]],
+        ["normal", 1, [], [[-1, 1]]], ["normal", 1, [], [[MOST + 1, 1]]], ["normal", 1, [], [[1, "1"]]],
         ["normal", 1, [], [], 1],
     ],
     ids=lambda row: str(row)[:50],
@@ -152,8 +169,9 @@ def test_no_answer_that_no_node_gives_is_read(row: Any) -> None:
 
 
 def test_as_much_as_a_limit_says_is_read() -> None:
-    path = tuple("n" * 64 for _ in range(MOST_NODES))
-    batch = Batch("c" * 64, MOST, [Parcel(5, b"t", b"x", MOST, path), MOST, *[1] * (MOST_PARCELS - 2)])
+    path = tuple("n" * 64 for _ in range(MOST_NODES - 1))
+    skips = [MOST_SKIPPED] * (MOST_PARCELS - 1)
+    batch = Batch("z" * 16, MOST, [Parcel(5, b"t", b"x", MOST_LIFETIME_MS, path), *skips])
     assert decode_batch(pack(batch)) == batch
-    answer = Answer("c" * 64, MOST, [(MOST, MOST)], [(MOST, MOST)], True)
+    answer = Answer("z" * 16, FURTHEST, [(MOST, MOST)], [(MOST, MOST)], True)
     assert decode_answer(pack(answer)) == answer

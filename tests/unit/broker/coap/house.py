@@ -42,6 +42,9 @@ class Recipient:
     def merge(self, other: Recipient) -> Recipient:
         return self
 
+    def has_room_for(self, message: Message) -> bool:
+        return False
+
     def recipients(self, message: Message, sinks: Sequence[Recipient]) -> Sequence[Recipient]:
         return ()
 

@@ -65,7 +65,7 @@ class TestGreeting:
     def test_the_centre_says_who_it_is_to_a_node_alone(self) -> None:
         bench = make()
         bench.router.order = 7
-        (connack,) = ask(bench, Greeting("edge", "e")).take()
+        (connack,) = ask(bench, FIRST).take()
         assert isinstance(connack, ConnAck)
         assert Greeting.read(connack.properties.user_property) == Greeting("centre", "epoch-of-centre", 7)
         (connack,) = bench.join("lamp", V5).take()
@@ -89,10 +89,24 @@ class TestGreeting:
         assert greeting is not None
         assert greeting.has == ()
 
-    @pytest.mark.parametrize("pairs", [[("oriole-node", "")], [("oriole-node", "n" * 65), ("oriole-epoch", "e")]])
+    @pytest.mark.parametrize(
+        "pairs",
+        [
+            [("oriole-node", "")],
+            [("oriole-node", "n" * 65), ("oriole-epoch", "e"), ("oriole-life", "1")],
+            Greeting("edge", "e").pairs(),
+            [*Greeting("edge", "e").pairs(), ("oriole-life", "")],
+        ],
+        ids=["no name", "long name", "no life", "empty life"],
+    )
     def test_a_greeting_that_makes_no_sense_is_a_client_s(self, pairs: list[tuple[str, str]]) -> None:
         bench = make()
-        assert bench.member("odd", V5, user_property=pairs).session.node is None
+        client = bench.join("odd", V5, user_property=pairs)
+        (connack,) = client.take()
+        assert isinstance(connack, ConnAck)
+        assert connack.reason_code == ReasonCode.SUCCESS
+        assert not connack.properties.user_property
+        assert client.session.node is None
 
 
 class TestHolders:

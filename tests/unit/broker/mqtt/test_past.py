@@ -117,7 +117,7 @@ def test_what_expires_meanwhile_is_not_sent() -> None:
 
 def test_a_node_is_told_the_end_behind_all_values_with_the_order_at_which_they_began() -> None:
     bench = full_bench(max_queue_messages=10)
-    greeting = Greeting("edge", "0" * 32, 0)
+    greeting = Greeting("edge", "0" * 32, life="1")
     edge = bench.member("edge", session_expiry_interval=3600, user_property=greeting.pairs())
     edge.send(Subscribe(1, [Subscription("#", 1, True, True)]))
     before = bench.router.order

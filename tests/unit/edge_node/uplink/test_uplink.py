@@ -6,14 +6,17 @@ import random
 from collections.abc import Callable
 
 import pytest
-from unit.broker.mqtt.harness import Bench, Client
+from unit.broker.mqtt.harness import Bench, Client, LateJournal
 from unit.edge_node.uplink.world import Centre, Edge, End, World
 
 from broker.core.message import Message
 from broker.core.questions import Verdict
+from broker.core.records import Accepted
 from broker.core.settlement import Reason
 from broker.listeners.tcp import Stream
+from edge_node.uplink.spool import MOST_LOST
 from oriole.config import Limits
+from oriole.link.uplink import Mark
 from oriole.wire.mqtt import V5, V311, ConnAck, PubAck, Publish, PubRec, PubRel, ReasonCode, SubAck, Unsubscribe, encode
 
 Piece = Callable[[int], int]
@@ -329,15 +332,15 @@ def test_the_end_of_an_earlier_snapshot_deletes_nothing_that_it_named() -> None:
     device = house.edge.subscriber("device", "lamp", 1)
     for _ in range(2):  # SUBSCRIBE goes up, the snapshot comes down
         house.link.step()
-    uplink, now = house.edge.uplink, house.edge.now
-    uplink._down._unwant(b"lamp")
-    uplink._down.ask(now)
-    uplink.wanted(b"lamp", now)
+    down, now = house.edge.uplink._down, house.edge.now
+    down._unwant(b"lamp")
+    down.ask(now)
+    down.wanted(b"lamp", now)
     house.edge.turn()
     house.world.settle()
     assert device.payloads()
     assert house.values() == [{b"lamp": b"on"}] * 2
-    assert not uplink._down._enquiries.awaiting_snapshot
+    assert not down._enquiries.awaiting_snapshot
 
 
 def test_a_subscription_is_asked_for_again_when_nobody_knows_whether_it_was_heard() -> None:
@@ -365,6 +368,29 @@ def test_qos_0_does_not_wait_for_a_link() -> None:
     house.say(house.edge, "a", b"x", 0)
     assert house.edge.engine.settlement.dropped == {Reason.LINK_DOWN: 1}
     assert house.edge.uplink.waiting == 0
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_burst_of_one_client_is_owed_once_and_goes_up_once(retain: bool) -> None:
+    journal = LateJournal()
+    centre, edge = Centre(), Edge(journal=journal)
+    world = World(centre, edge)
+    listener = Listener(centre, "#", 1, V5)
+    talker = edge.member("talker")
+    payloads = [b"%d" % number for number in range(50)]
+    talker.send(*(Publish(b"t", payload, 1, retain, packet_identifier=n) for n, payload in enumerate(payloads, 1)))
+    accepted = [record for batch in journal.batches for record in batch if isinstance(record, Accepted)]
+    assert [message.payload for record in accepted for message in record.messages] == payloads
+    assert all(len(record.owed) == 1 for record in accepted)
+    assert edge.uplink.waiting == 50
+    for _ in range(3):  # what is accepted, what the welcome needs, what is left
+        edge.commit()
+        if not world.links:
+            world.connect(edge, centre)
+        world.settle()
+    assert listener.heard() == payloads
+    assert edge.uplink.waiting == 0
+    assert centre.engine.settlement.refused == {}
 
 
 def test_a_full_outbox_refuses_5_and_holds_3_1_1_and_loses_nothing() -> None:
@@ -418,16 +444,29 @@ def test_what_was_refused_is_not_sent_again_while_others_are_on_their_way() -> N
     talker = house.edge.member("talker")
     talker.publish("t", b"0", 1)
     house.world.settle()
-    talker.publish("t", b"1", 1)
-    one = house.link.up.pending
-    talker.publish("t", b"2", 1)
-    house.link.piece = lambda size: len(one)  # the first is answered, the second is slow
+    carried: list[bytes] = []
+    house.link.down.stream = Counting(house.link.down.stream, carried)
+    talker.publish("t", b"one", 1)
+    one = len(house.link.up.pending)
+    talker.publish("t", b"two", 1)
+    both = len(house.link.up.pending)
+    house.link.piece = lambda size: one  # the first is answered, the second is slow
     house.link.step()
+    assert house.link.down.pending == b"", "the answer"
     house.edge.advance(1_000)
-    assert len(house.link.up.pending) == len(one)
+    assert len(house.link.up.pending) == both - one
     house.world.settle()
+    assert times_carried(carried) == (1, 1)
+    talker.publish("t", b"3", 1)
+    assert house.link.up.pending == b"", "nothing overtakes them"
     house.world.advance(1_000)
-    assert house.centre.engine.settlement.refused == {Reason.QUEUE_FULL: 4}  # both, and both again
+    assert times_carried(carried) == (2, 2), "both, in their order, once there is a new chance"
+    assert house.edge.uplink.waiting == 3
+
+
+def times_carried(carried: list[bytes]) -> tuple[int, int]:
+    data = b"".join(carried)
+    return data.count(b"one"), data.count(b"two")
 
 
 def drain(client: Client) -> list[int]:
@@ -543,13 +582,57 @@ def test_whoever_is_refused_for_good_knows_it_until_he_is_let_in(reason: ReasonC
     assert edge.uplink.connected
 
 
-def test_two_edges_of_one_name_are_told_so() -> None:
-    centre, first, second = Centre(), Edge("attic"), Edge("attic")
+@pytest.mark.parametrize(("name", "epoch", "what"), [("attic", "", "name"), ("cellar", "one", "data")])
+def test_two_edges_of_one_name_or_one_past_are_told_so(name: str, epoch: str, what: str) -> None:
+    centre, first, second = Centre(), Edge("attic", epoch="one"), Edge(name, epoch=epoch)
     world = World(centre, first, second)
-    world.connect(first, centre)
+    link = world.connect(first, centre)
+    for _ in range(2):
+        world.connect(second, centre)
+        assert second.said[-1] == f"the centre refuses this edge: another edge with this {what} is connected"
+        assert first.said[-1] == "connected to centre", "whoever came first stays"
+        assert (first.uplink.connected, second.uplink.connected) == (True, False)
+    assert not second.uplink.unwelcome, "it may be about to end: try again"
+    link.cut()
     world.connect(second, centre)
-    assert first.said[-1] == "another edge is called attic: give one of them another name"
-    assert (first.uplink.unwelcome, second.uplink.unwelcome) == (True, False)
+    assert second.uplink.connected
+
+
+@pytest.mark.parametrize("is_too_far", [False, True])
+def test_a_centre_with_numbers_that_no_power_cut_here_explains_is_met_anew(is_too_far: bool) -> None:
+    centre, edge = Centre(), Edge(epoch="one")
+    world = World(centre, edge)
+    centre.service.marks.take(Mark("one", "normal", MOST_LOST + is_too_far))
+    listener = Listener(centre, "#", 1, V5)
+    talker = edge.member("talker")
+    world.connect(edge, centre)
+    assert any("has messages that this edge knows nothing of" in said for said in edge.said) is is_too_far
+    assert (edge.uplink.greeting.epoch != "one") is is_too_far
+    if is_too_far:
+        assert centre.service.marks.highest(edge.uplink.greeting.epoch, "normal") == 0
+        world.connect(edge, centre)
+    assert edge.uplink.connected
+    talker.publish("t", b"1", 1)
+    world.settle()
+    assert listener.heard() == [b"1"]
+    assert edge.uplink.waiting == 0
+    sequence = 1 if is_too_far else MOST_LOST + 1
+    assert centre.service.marks.highest(edge.uplink.greeting.epoch, "normal") == sequence
+
+
+@pytest.mark.parametrize("has", [3, 2 * MOST_LOST])
+def test_what_was_accepted_since_a_power_cut_is_not_lost_whatever_numbers_the_centre_has(has: int) -> None:
+    centre, edge = Centre(), Edge(epoch="one")
+    world = World(centre, edge)
+    centre.service.marks.take(Mark("one", "normal", has))
+    listener = Listener(centre, "#", 1, V5)
+    talker = edge.member("talker")
+    for payload in (b"1", b"2"):
+        talker.publish("t", payload, 1)
+    for _ in range(2):
+        world.connect(edge, centre)
+    assert listener.heard() == [b"1", b"2"]
+    assert edge.uplink.waiting == 0
 
 
 STAMPS = [("oriole-order", "x"), ("oriole-qos", "3"), ("oriole-sequence", "normal:9"), ("oriole-path", "centre")]
