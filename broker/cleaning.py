@@ -1,26 +1,27 @@
 """Letting go of old segments: what in them still matters is written again, and then nobody needs them.
 
 A journal of a node whose messages are delivered is nearly all history. Once there is more of it than of what lives,
-what lives is written anew, a little at a time between the node's other work, each session whole: so it stands behind
-whatever is older. When all of that is safe, the old segments go. A node that keeps little writes little, and one that
-keeps much waits until it pays.
+what lives is written anew, a little at a time between the node's other work: so it stands behind whatever is older.
+What is not in memory is read for that. When all of it is on the disk, the old segments go. A node that keeps little
+writes little, and one that keeps much waits until it pays.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from broker.core.promises import JournalError
+from broker.core.records import Placed
 from broker.journal.durable import DurableJournal
 from broker.listeners.host import Host
-from broker.mqtt.snapshots import pieces
+from broker.mqtt.snapshots import Pieces, Wanted, pieces
 from oriole.logging import Log
 
 if TYPE_CHECKING:
-    from broker.core.records import Record
+    from broker.core.records import Delivery, Record
     from broker.mqtt.service import MqttService
 
 LOOK_S: Final = 5.0
@@ -29,7 +30,7 @@ PAUSE_S: Final = 0.002
 BEHIND_S: Final = 0.1
 """Where the disk is behind: what clients wait for comes first."""
 PORTION: Final = 200
-"""Records written at once, or one whole session: a fraction of a millisecond of everybody's time."""
+"""Records written at once: a fraction of a millisecond of everybody's time."""
 LEAST_BYTES: Final = 32 << 20
 """Less history than this is not worth the trouble."""
 TIMES: Final = 2
@@ -64,7 +65,7 @@ class Cleaner:
         self._live_bytes = 0
         self._failures = 0
         self._round: asyncio.Future[str] | None = None
-        self._work: Iterator[list[Record]] = iter(())
+        self._work: Pieces = pieces(service, PORTION, host.now)
         self.least_bytes = LEAST_BYTES
         self._timer: asyncio.TimerHandle = host.loop.call_later(LOOK_S, self._look)
 
@@ -100,66 +101,42 @@ class Cleaner:
         self._clean(upto, self._journal.written_bytes)
         return self._round
 
-    def _clean(self, upto: int, written_bytes: int) -> None:
-        """Write the next portion; after the last, wait until it is safe."""
-        promises = self._host.engine.promises
+    def _clean(self, upto: int, written_bytes: int, read: Sequence[Delivery | None] | None = None) -> None:
+        """Write the next portion, `read` for it where it asked; after the last, wait until all is on the disk."""
         again = partial(self._clean, upto, written_bytes)
-        if self._journal.is_behind:
+        if self._journal.is_behind and read is None:
             self._timer = self._host.loop.call_later(BEHIND_S, again)
             return
-        portion = next(self._work, None)
+        portion = next(self._work, None) if read is None else self._work.send(read)
+        archive = self._journal.archive
+        if isinstance(portion, Wanted):
+            arrived = lambda read, now: self._clean(upto, written_bytes, read)  # noqa: E731
+            archive.fetch(portion.session, portion.first, portion.places, arrived)
+            return
         if portion is not None:
-            promises.records += portion
+            self._host.engine.promises.records += portion
             self._timer = self._host.loop.call_later(PAUSE_S, again)
         else:
             self._live_bytes = self._journal.written_bytes - written_bytes
-            promises.made.append(_Done(self, upto))
+            self._host.engine.promises.records.append(Placed(self._service.router.order))  # what to wait for
+            archive.when_safe(partial(self._finish, upto))
         self._host.wake()
 
-    def finish(self, upto: int) -> None:
-        """All that lives is written behind segment `upto`."""
-        self._drop(upto, self._journal.appended)
-
-    def _drop(self, upto: int, position: int) -> None:
-        """Drop segments as soon as all up to `position` is on the disk, which a relaxed journal promises before; unless
-        some of what lives was refused or lost.
-        """
+    def _finish(self, upto: int) -> None:
+        """All that lives is on the disk behind segment `upto`, unless some of it was refused or lost."""
         if self._journal.failures != self._failures:
-            self.give_up(NOT_TAKEN)
-        elif self._journal.reach.position < position:
-            self._timer = self._host.loop.call_later(BEHIND_S, self._drop, upto, position)
+            self._give_up(NOT_TAKEN)
         else:
-            task = self._host.loop.run_in_executor(None, self._journal.forget, upto)
-            task.add_done_callback(self._finished)
+            self._journal.forget(upto, self._forgotten)
 
-    def _finished(self, task: asyncio.Future[None]) -> None:
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            Log("journal").warning("old segments stay", why=error)
-        self.give_up(str(error or ""))
+    def _forgotten(self, trouble: OSError | None) -> None:
+        if trouble is not None:
+            Log("journal").warning("old segments stay", why=trouble)
+        self._give_up(str(trouble or ""))
 
-    def give_up(self, problem: str) -> None:
+    def _give_up(self, problem: str) -> None:
         """The round is over; look again later."""
         assert self._round is not None
         self._round.set_result(problem)
         self._round = None
         self._timer = self._host.loop.call_later(LOOK_S, self._look)
-
-
-class _Done:
-    """The end of a round, once it is safe."""
-
-    __slots__ = ("_cleaner", "_upto")
-
-    def __init__(self, cleaner: Cleaner, upto: int) -> None:
-        self._cleaner = cleaner
-        self._upto = upto
-
-    def kept(self, now: int) -> None:
-        """Nobody needs the old segments."""
-        self._cleaner.finish(self._upto)
-
-    def broken(self, now: int) -> None:
-        """They are needed still."""
-        self._cleaner.give_up(NOT_TAKEN)

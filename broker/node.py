@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from broker.coap.service import CoapService
     from broker.core.records import Record
     from broker.journal.durable import DurableJournal
+    from broker.journal.reading import Damage
     from broker.mqtt.recollection import Recollection
     from broker.settlements import SettlementsFile
 
@@ -158,12 +159,14 @@ class Node:
         from broker.control.journal import JournalCommands
 
         log = Log("journal")
+
+        def tell(damage: Damage, event: str = "messages are lost") -> None:
+            log.error(event, file=damage.file, offset=damage.offset, bytes=damage.bytes, why=damage.reason)
+
         gc.disable()  # nothing of what is read becomes garbage, and to look for it takes longer than to read
         recollection = journal.recollect()
         for damage in journal.damages:
-            log.error(
-                "damaged, and set aside", file=damage.file, offset=damage.offset, bytes=damage.bytes, why=damage.reason
-            )
+            tell(damage, "damaged, and set aside")
         self._recall(recollection)
         gc.enable()
         if recollection.sessions or recollection.retained:
@@ -183,7 +186,7 @@ class Node:
             self.host.wake()
             return position
 
-        journal.attach(self.host.committed, trouble, write_anew)
+        journal.attach(self.host.committed, trouble, write_anew, tell, self.host.wake)
         self.cleaner = Cleaner(self.host, journal, self.mqtt, self.records)
         if self.data is not None:
             JournalCommands(self.host.loop, self.data, journal, self.cleaner).register(self.commands)

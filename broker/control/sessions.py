@@ -91,7 +91,7 @@ def row(session: Session, now: int) -> SessionRow:
         ends_in_s=(session.expires_at - now) // 1000 if is_away and session.expires_at else None,
         subscriptions=len(session.subscriptions),
         queued=len(session.queue or ()),
-        queued_bytes=session.queue_bytes,
+        queued_bytes=session.queue.bytes if session.queue is not None else 0,
         in_flight=len(session.inflight),
         is_full=session.full,
     )

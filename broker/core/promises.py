@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from broker.core.queue import Archive
 from broker.core.records import Record
 
 
@@ -25,6 +26,10 @@ class Journal(Protocol):
     """Whether what it is given can be read again. Where not, nobody need write anything down."""
     committed: int
     """The highest position known to be safe. Those who commit later call `Engine.committed` when it grows."""
+
+    @property
+    def archive(self) -> Archive | None:
+        """Where messages that it was given can be read again; None where that is not so."""
 
     @property
     def is_behind(self) -> bool:
@@ -47,12 +52,14 @@ class Promise(Protocol):
 class Promises:
     """Records and promises of the current turn, and the promises of earlier turns that still wait."""
 
-    __slots__ = ("_is_void", "_journal", "_position", "_waiting", "is_recording", "made", "records")
+    __slots__ = ("_is_void", "_journal", "_position", "_waiting", "archive", "is_recording", "made", "records")
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.is_recording = journal.keeps
         """Whether records are wanted."""
+        self.archive = journal.archive
+        """Where messages that were recorded can be read again."""
         self._position = 0
         self._is_void = False  # the last batch is lost, and with it what a promise without a batch of its own rests on
         self._waiting: deque[tuple[int, list[Promise]]] = deque()

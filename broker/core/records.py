@@ -3,8 +3,11 @@
 A record says what came of an input, not only what was asked: a message names the sessions that are owed it. So reading
 a journal needs neither filters nor clients nor the code that matched them when it was written, and gives the same
 sessions with the same packet identifiers. A session is a number here, given when it becomes persistent and never used
-again; what it is owed is numbered by its order in the journal, and the packet identifier follows from that
-(`Session.record_owed`).
+again; what it is owed has numbers, too, and the packet identifier follows from that (`Session.record_owed`). Since a
+record names these numbers, it may be written again behind later ones, and one that is lost leaves a gap and nothing
+else.
+
+A record with messages has a place once it is in a batch: where its messages can be read again.
 
 Times are milliseconds of the node's clock.
 """
@@ -13,12 +16,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from broker.core.message import Message
 from oriole.link.uplink import Mark
 
-Owed = tuple[int, int, bool, tuple[int, ...]]
-"""A session's number, and how it is granted the message: QoS, RETAIN, subscription identifiers."""
+Delivery = tuple[Message, int, bool, tuple[int, ...]]
+"""A message that somebody is owed, and how it was granted: QoS, RETAIN, subscription identifiers."""
+
+Owed = tuple[int, int, bool, tuple[int, ...], int]
+"""A session's number, and how it is granted messages: QoS, RETAIN, subscription identifiers; and the number that the
+first of them has among all that the session was ever owed."""
+
+ROW_BITS: Final = 24
+"""A place is the position of the batch and, in so many bits, the row of the record in it."""
+
+
+def place_of(position: int, row: int) -> int:
+    """Where record no. `row`, from 0, of the batch at `position` is."""
+    return position << ROW_BITS | row
+
+
+def position_of(place: int) -> int:
+    """Which batch a place is in."""
+    return place >> ROW_BITS
 
 
 @dataclass(slots=True)
@@ -29,11 +50,13 @@ class Accepted:
         messages: what was published, oldest first.
         is_kept: the last one is the topic's retained value from now on; without payload, there is none.
         owed: who is owed each of them, in the order in which they got it.
+        place: where the journal has it; 0 before it is in a batch.
     """
 
     messages: Sequence[Message]
     is_kept: bool = False
     owed: list[Owed] = field(default_factory=list)
+    place: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,22 +77,67 @@ class Taken:
 
 @dataclass(slots=True)
 class Routed:
-    """Messages that were taken over before are routed, the first of them in the place `order`; the rest as in
-    `Accepted`.
+    """Messages that were taken over before, as no. `numbers`, are routed, the first of them as no. `order` of the node;
+    the rest as in `Accepted`.
     """
 
     numbers: Sequence[int]
+    messages: Sequence[Message] = ()
     is_kept: bool = False
     owed: list[Owed] = field(default_factory=list)
     order: int = 0
+    place: int = 0
+
+
+KEPT: Final = 1
+KEPT_NO_MORE: Final = 2
+
+
+@dataclass(slots=True)
+class Outline:
+    """What is known of `Accepted`, `Routed` or `Owes` without its messages.
+
+    Attributes:
+        place: where they can be read.
+        count, size: of the messages, and their bytes in all.
+        order: the first one's.
+        topic: of all; of `Routed`, only where the last one is kept.
+        flags: `KEPT`, or `KEPT_NO_MORE`: what is retained of the topic from now on; further bits are not for here.
+        owed: who is owed them: a session's number and that of its first delivery, in turns.
+        taken: their numbers, of `Routed`.
+    """
+
+    place: int
+    count: int
+    size: int
+    order: int
+    topic: bytes
+    flags: int
+    owed: Sequence[int]
+    taken: Sequence[int] = ()
 
 
 @dataclass(slots=True, frozen=True)
+class Taking:
+    """The same of `Taken`."""
+
+    place: int
+    number: int
+    count: int
+    session: int
+    packet_identifiers: Sequence[int]
+    mark: Mark | None
+
+
+@dataclass(slots=True)
 class Owes:
-    """One session is owed a message that is no news: retained state that it subscribed to, a mark for another node."""
+    """One session is owed a message that is no news: retained state that it subscribed to, a mark for another node, or
+    what was recorded before, with the same number.
+    """
 
     message: Message
     owed: Owed
+    place: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,10 +157,11 @@ class Testament:
 
 @dataclass(slots=True, frozen=True)
 class Opened:
-    """A session begins, empty, and its client is there. What was known of another session of the number is void.
+    """A session as it is, its client there; what follows completes it. Of what was known of it before, its deliveries
+    from no. `first` on stay, the others have ended.
 
-    `window` is how many deliveries its client takes at once; `last_identifier` the packet identifier before the first;
-    `node` the name of another node whose session it is, or empty.
+    `window` is how many deliveries its client takes at once; `node` the name of another node whose session it is, or
+    empty.
     """
 
     session: int
@@ -101,7 +170,7 @@ class Opened:
     expiry_interval: int
     window: int
     will: Testament | None
-    last_identifier: int = 0
+    first: int = 1
     node: str = ""
 
 
@@ -270,7 +339,9 @@ class Unkept:
 
 @dataclass(slots=True, frozen=True)
 class Reset:
-    """Everything before is void: what follows is a snapshot of a whole node."""
+    """What follows, in the same batch, is a snapshot of a whole node. Everything before is void, but for deliveries of
+    sessions that are in the snapshot (see `Opened`).
+    """
 
 
 Record = (

@@ -208,7 +208,8 @@ class Router:
         """Write down messages that are being routed; a form that owes them to a session names it in the record."""
         record: Accepted | Routed
         if messages[0].taken:
-            record = Routed([message.taken for message in messages], is_kept, order=messages[0].order)
+            numbers = [message.taken for message in messages]
+            record = Routed(numbers, messages, is_kept, order=messages[0].order)
             for number in record.numbers:
                 self.unrouted.pop(number, None)
         else:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SESSION_ENDED = "session ended"
     REJECTED = "rejected by the recipient"
     NOT_PERMITTED = "not permitted"
+    UNREADABLE = "cannot be read from the disk any more"
     LINK_DOWN = "link down"
     LOOP = "came back to a node it had passed"
     REPEAT = "repeat"

@@ -36,6 +36,7 @@ from broker.journal.files import (
     write,
 )
 from broker.journal.frames import HEAD, head, mark
+from broker.journal.places import Places
 from broker.journal.reading import last_batch
 
 SEGMENT_BYTES: Final = 64 << 20
@@ -107,6 +108,7 @@ class DiskJournal:
         min_interval_s: between the beginnings of two commits. What comes after a pause is committed at once.
         max_waiting_bytes: `append` refuses when so much waits for the disk.
         hurry_bytes: a commit begins before its time when so much waits.
+        places: told where each batch is.
 
     Attributes:
         committed: the highest position known to be safe.
@@ -136,6 +138,7 @@ class DiskJournal:
         "_on_commit",
         "_on_failure",
         "_on_recovery",
+        "_places",
         "_position",
         "_ready",
         "_segment_bytes",
@@ -161,8 +164,10 @@ class DiskJournal:
         min_interval_s: float = 0,
         max_waiting_bytes: int = 1 << 62,
         hurry_bytes: int = HURRY_BYTES,
+        places: Places | None = None,
     ) -> None:
         self._folder = folder
+        self._places = places or Places()
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._on_recovery = on_recovery
@@ -316,6 +321,7 @@ class DiskJournal:
                 self._begin(HEAD.size + len(blob))
                 commit, end = position, self._end
             pieces += (head(self._mark, position, commit, now, blob), blob)
+            self._places.add(end)
             end += HEAD.size + len(blob)
             position += 1
         self._sync(pieces, position - 1)
@@ -344,6 +350,7 @@ class DiskJournal:
         if self._file >= 0:
             os.close(self._file)
         self._file = file
+        self._places.begin(header)
         self._mark = mark("segment", header.number)
         with self._ready:
             self._is_ended = False

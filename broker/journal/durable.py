@@ -11,18 +11,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final, Literal
 
 from broker.core.promises import JournalError
 from broker.core.records import Record
+from broker.journal.archive import Archive
 from broker.journal.bases import write_base
-from broker.journal.codec import DamagedRecordError, decode, encode
+from broker.journal.batches import Batches
+from broker.journal.codec import DamagedRecordError, encode, outline, split
 from broker.journal.copies import copy_into
 from broker.journal.disk import DiskJournal, Reach
 from broker.journal.files import Header, Kind, boottime_ms, name, new_header, numbers, read_header
 from broker.journal.frames import Frame
+from broker.journal.places import Places
 from broker.journal.reading import Damage, Reading
 from broker.mqtt.recollection import Recollection
 
@@ -59,6 +63,7 @@ class DurableJournal:
 
     Attributes:
         committed: see `Journal`.
+        archive: where its messages can be read again.
         damages: what could not be read at the start.
         epoch: names the order of messages in this journal, which goes on from life to life.
         written_bytes: how much was appended in this life.
@@ -68,9 +73,9 @@ class DurableJournal:
     """
 
     __slots__ = (
-        "_anew_at", "_appended", "_call", "_disk", "_files", "_folder", "_is_told", "_is_void", "_on_safe",
-        "_on_trouble", "_shift_ms", "_write_anew", "committed", "damages", "durability", "epoch", "failures", "keeps",
-        "written_bytes",
+        "_anew_at", "_appended", "_batches", "_call", "_disk", "_files", "_folder", "_here", "_is_told", "_is_void",
+        "_on_damage", "_on_safe", "_on_trouble", "_places", "_shift_ms", "_taken", "_write_anew", "archive",
+        "committed", "damages", "durability", "epoch", "failures", "keeps", "written_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -94,7 +99,11 @@ class DurableJournal:
         self._anew_at = 0  # the position at which the whole node is written down again after trouble; 0: no trouble
         self._on_safe: Callable[[int], None] = lambda _: None
         self._on_trouble: Callable[[str], None] = lambda _: None
+        self._on_damage: Callable[[Damage], None] = self.damages.append
         self._write_anew: Callable[[], int] = int
+        self._taken: dict[int, int] = {}  # where messages are that are not routed yet
+        self._here = new_header(0, 0, bytes(16), bytes(16))
+        self._places = Places()
         self._shift_ms = boottime_ms() - time.monotonic_ns() // 1_000_000
         self.epoch = _epoch_of(folder) or epoch
         self._disk = DiskJournal(
@@ -107,51 +116,60 @@ class DurableJournal:
             min_interval_s=RELAXED_S if durability == "relaxed" else 0.0,
             segment_bytes=SEGMENT_BYTES,
             hurry_bytes=MOST_UNSAFE_BYTES // 2,
+            places=self._places,
         )
         self.committed = self._appended = self._disk.committed
+        self._batches = Batches(folder, self._places, self._shift_of, self._damaged)
+        self.archive = Archive(self._batches, call, lambda: self._disk.committed, lambda: self._appended + 1)
         self.failures = 0
 
     # ---- At the start
 
     def recollect(self) -> Recollection:
         """All that earlier lives left here. What is damaged is set aside, and told in `damages`."""
-        recollection = Recollection()
-        now_wall_ms = time.time_ns() // 1_000_000
-        here = new_header(0, 0, bytes(16), bytes(16))
+        recollection = Recollection(self._batches)
+        reading = Reading(self._folder, before=self._disk.first_segment, places=self._places)
         holes = 0
-        reading = Reading(self._folder, before=self._disk.first_segment)
         for frame in reading:
             if len(reading.damages) > holes:
                 holes = len(reading.damages)
                 recollection.miss()
-            shift_ms = self._shift_of(frame, reading.header, here.boot, now_wall_ms)
             try:
-                records = [*decode(frame.blob, shift_ms)]
+                rows, _ = split(frame.blob)
+                for record in outline(rows, frame.position, self._shift_of(frame, reading.header)):
+                    recollection.take(record)
             except DamagedRecordError as error:
                 self.damages.append(Damage(f"position {frame.position}", 0, len(frame.blob), str(error)))
                 recollection.miss()
-                continue
-            for record in records:
-                recollection.take(record)
         self.damages += reading.damages
+        self._taken = recollection.read()
         return recollection
 
-    def _shift_of(self, frame: Frame, header: Header, boot: bytes, now_wall_ms: int) -> int:
+    def _shift_of(self, frame: Frame, header: Header) -> int:
         """What makes times of a batch times of this node: how long ago it was, by whichever clock ran meanwhile."""
-        if header.boot == boot:
+        here = self._here
+        if header.boot == here.boot:
             return self._shift_ms
         written_ms = frame.boottime_ms - header.boottime_ms + header.wall_ms
-        is_known = header.wall_ms >= PLAUSIBLE_MS and now_wall_ms >= written_ms
-        ago_ms = now_wall_ms - written_ms if is_known else 0
-        return frame.boottime_ms + ago_ms - time.monotonic_ns() // 1_000_000
+        is_known = header.wall_ms >= PLAUSIBLE_MS and here.wall_ms >= written_ms
+        ago_ms = here.wall_ms - written_ms if is_known else 0
+        return frame.boottime_ms + ago_ms - (here.boottime_ms - self._shift_ms)
 
     def attach(
-        self, on_safe: Callable[[int], None], on_trouble: Callable[[str], None], write_anew: Callable[[], int]
+        self,
+        on_safe: Callable[[int], None],
+        on_trouble: Callable[[str], None],
+        write_anew: Callable[[], int],
+        on_damage: Callable[[Damage], None],
+        wake: Callable[[], int],
     ) -> None:
         """Whom to tell what is committed, and what is wrong (empty: no more); who appends the whole node, and returns
-        the position. After trouble nothing that was not committed ever will be.
+        the position; whom to tell of messages that cannot be read any more; who is woken when some were read, and says
+        what time it is. After trouble nothing that was not committed ever will be.
         """
         self._on_safe, self._on_trouble, self._write_anew = on_safe, on_trouble, write_anew
+        self._on_damage = on_damage
+        self.archive.wake = wake
 
     # ---- From the engine
 
@@ -169,7 +187,7 @@ class DurableJournal:
         """See `Journal`."""
         if self._is_void:
             raise JournalError(self._disk.failure or "the journal is being written anew")
-        blob = encode(batch, self._shift_ms)
+        blob = encode(batch, self._appended + 1, self._taken, self._shift_ms)
         self.written_bytes += len(blob)
         try:
             self._appended = self._disk.append(blob)
@@ -187,13 +205,27 @@ class DurableJournal:
         closed = self._disk.closed_segments()
         return History(closed[-1][0], sum(size for _, size in closed)) if closed else None
 
-    def forget(self, upto: int) -> None:
-        """Segments up to number `upto` are no longer needed. May take a while. Raises OSError."""
-        with self._files:
+    def forget(self, upto: int, done: Callable[[OSError | None], None]) -> None:
+        """Segments up to number `upto` are no longer needed. What was asked for before is read before they go; then
+        `done` is called, with what went wrong.
+        """
+        self.archive.do(lambda: self._forget(upto, done))
+
+    def _forget(self, upto: int, done: Callable[[OSError | None], None]) -> None:
+        trouble: OSError | None = None
+        try:
+            with self._files, (self._folder / name("segment", upto + 1)).open("rb") as file:
+                header = read_header(file)
+                if header is not None:
+                    write_base(self._folder, upto, header.position - 1, (), node=header.node, epoch=header.epoch)
             with (self._folder / name("segment", upto + 1)).open("rb") as file:
                 header = read_header(file)
-            if header is not None:
-                write_base(self._folder, upto, header.position - 1, (), node=header.node, epoch=header.epoch)
+        except OSError as error:
+            trouble = error
+        else:
+            self._places.forget(upto)
+            self._batches.forget(upto)
+        self._call(partial(done, trouble))
 
     def end_segment(self) -> int:
         """Put what is appended from now on into another file; the number of the last one before it."""
@@ -216,6 +248,7 @@ class DurableJournal:
     def close(self) -> None:
         """Write what waits, and end."""
         self._disk.close()
+        self.archive.close()
 
     # ---- From the thread
 
@@ -230,6 +263,9 @@ class DurableJournal:
     def _recover(self) -> None:
         self._call(self._recovered)
 
+    def _damaged(self, damage: Damage) -> None:
+        self._call(lambda: self._on_damage(damage))
+
     # ---- On the loop again
 
     def _tell(self) -> None:
@@ -238,6 +274,7 @@ class DurableJournal:
         is_ahead = self.durability == "relaxed" and not self._is_void and not self.is_behind
         self.committed = self._appended if is_ahead else safe
         self._on_safe(self.committed)
+        self.archive.committed()
         if 0 < self._anew_at <= safe:
             self._anew_at = 0
             self._on_trouble("")
@@ -256,6 +293,7 @@ class DurableJournal:
         self._is_void = False
         with suppress(JournalError):  # failed again meanwhile, and will recover again
             self._anew_at = self._write_anew()
+            self.archive.postpone(self._anew_at)
 
 
 def _epoch_of(folder: Path) -> bytes | None:

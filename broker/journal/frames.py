@@ -8,6 +8,7 @@ be told from one that was whole and was damaged later. What a batch means is not
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ position, CLOCK_BOOTTIME in ms.
 _SEARCH_BYTES = 1 << 20
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Frame:
     """A batch as it was committed: its position, the first position of its commit, CLOCK_BOOTTIME then, its bytes."""
 
@@ -89,6 +90,21 @@ def _read(file: BinaryIO, mark: bytes, offset: int, size: int) -> Frame | None:
     if length > size - offset - HEAD.size:
         return None
     blob = file.read(length)
+    if crc32(blob, crc32(fields)) != checksum:
+        return None
+    return Frame(position, position - place, boottime_ms, blob)
+
+
+def read_at(file: int, mark: bytes, offset: int) -> Frame | None:
+    """The frame at `offset` of an open file; None where there is no intact one. Raises OSError."""
+    raw = os.pread(file, HEAD.size, offset)
+    if len(raw) < HEAD.size or not raw.startswith(mark):
+        return None
+    _, checksum, fields = HEAD.unpack(raw)
+    length, place, position, boottime_ms = _FIELDS.unpack(fields)
+    if length > os.fstat(file).st_size - offset - HEAD.size:
+        return None
+    blob = os.pread(file, length, offset + HEAD.size)
     if crc32(blob, crc32(fields)) != checksum:
         return None
     return Frame(position, position - place, boottime_ms, blob)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from broker.core.queue import Archive
 from broker.core.records import Record
 
 
@@ -15,10 +16,11 @@ class MemoryJournal:
             its own state is in the same memory, and a second copy would save nothing.
     """
 
-    __slots__ = ("_batches", "committed", "is_behind", "keeps")
+    __slots__ = ("_batches", "archive", "committed", "is_behind", "keeps")
 
     def __init__(self, keep: bool = False) -> None:
         self.is_behind = False
+        self.archive: Archive | None = None
         self._batches: dict[int, Sequence[Record]] = {}
         self.keeps = keep
         self.committed = 0

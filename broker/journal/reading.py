@@ -10,7 +10,8 @@ batches stay under the old name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from broker.journal.files import (
     write,
 )
 from broker.journal.frames import Frame, mark, scan, without_torn
+from broker.journal.places import Places
 
 _UNKNOWN: Final = Header(0, 0, bytes(16), bytes(16))
 
@@ -53,6 +55,7 @@ class Reading:
         folder: the journal's.
         before: read segments with lower numbers only; the others are being written. None: all.
         set_aside: rename damaged files and rewrite what is whole in them.
+        places: told where each batch of a segment is, once that segment was read.
 
     Attributes:
         damages: what was found damaged so far.
@@ -61,10 +64,13 @@ class Reading:
             there was none before.
     """
 
-    __slots__ = ("_before", "_folder", "_set_aside", "damages", "header", "position")
+    __slots__ = ("_before", "_folder", "_places", "_set_aside", "damages", "header", "position")
 
-    def __init__(self, folder: Path, before: int | None = None, set_aside: bool = True) -> None:
+    def __init__(
+        self, folder: Path, before: int | None = None, set_aside: bool = True, places: Places | None = None
+    ) -> None:
         self._folder = folder
+        self._places = places or Places()
         self._before = before
         self._set_aside = set_aside
         self.damages: list[Damage] = []
@@ -111,8 +117,9 @@ class Reading:
         """The whole batches of a file before position `limit`; `reaches_limit`: it once held all of them."""
         path = self._folder / name(kind, number)
         holes: list[Damage] = []
-        whole: list[tuple[int, int]] = []
-        first, last, end, size = 0, self.position, HEADER_BYTES, 0
+        offsets = array("Q")
+        whole: list[tuple[int, int]] = []  # what can be used: from where to where
+        first, last, begin, end, size = 0, self.position, HEADER_BYTES, HEADER_BYTES, 0
         header = None
         try:
             with path.open("rb", buffering=1 << 20) as file:
@@ -130,17 +137,29 @@ class Reading:
                         break  # its commit failed, and the next file begins with another batch at this position
                     if offset > end or frame.position > last + 1:
                         holes.append(Damage(path.name, end, offset - end, _missing(frame.position - last - 1)))
-                    first, last, end = first or frame.position, frame.position, offset + frame.size
-                    whole.append((offset, end))
+                        whole.append((begin, end))
+                        begin = offset
+                    first = first or (frame.position if header is None else header.position)
+                    if kind == "segment":
+                        offsets.extend([0] * (frame.position - first - len(offsets)))
+                        offsets.append(offset)
+                    last, end = frame.position, offset + frame.size
                     yield frame
         except OSError as error:
             holes.append(Damage(path.name, end, max(0, size - end), f"cannot be read: {error.strerror}"))
         if limit is not None and reaches_limit and limit > last + 1:
             holes.append(Damage(path.name, end, max(0, size - end), _missing(limit - last - 1)))
         self.damages += holes
-        if self._set_aside and whole and any(hole.bytes for hole in holes):
+        if not first:
+            return
+        whole.append((begin, end))
+        header = header or replace(self.header, number=number, position=first)
+        if self._set_aside and any(hole.bytes for hole in holes):
             with suppress(OSError):  # no room, or no links: it stays as it is, and is reported again
-                self._put_aside(kind, path, header or replace(self.header, number=number, position=first), whole)
+                self._put_aside(kind, path, header, whole)
+                offsets = _moved(offsets, whole)
+        if kind == "segment":
+            self._places.put(header, offsets)
 
     def _put_aside(self, kind: Kind, path: Path, header: Header, whole: list[tuple[int, int]]) -> None:
         """Link the file to a name that nobody reads, and put its whole batches in its place."""
@@ -157,6 +176,19 @@ class Reading:
             publish(self._folder, kind, header, new)
         finally:
             os.close(new)
+
+
+def _moved(offsets: Iterable[int], whole: Sequence[tuple[int, int]]) -> array[int]:
+    """Where `offsets` are when `whole` is all that there is."""
+    moved = array("Q")
+    to = HEADER_BYTES
+    at = 0
+    for offset in offsets:
+        while offset >= whole[at][1]:
+            to += whole[at][1] - whole[at][0]
+            at += 1
+        moved.append(to + offset - whole[at][0] if offset else 0)
+    return moved
 
 
 def _missing(count: int) -> str:

@@ -42,7 +42,7 @@ class Return:
     def __init__(self, session: Session, connection: Connection) -> None:
         self._session = session
         self._connection = connection
-        self._upto = session.popped + len(session.queue or ())
+        self._upto = session.last_number
         self._window, session.window = session.window, 0
 
     def kept(self, now: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from broker.core.message import Header, Message, split_collapse_key
 from broker.core.pressure import HIGH_WATER_BYTES
 from broker.core.pushes import payload_of
-from broker.core.records import ENDED_OTHERWISE
+from broker.core.records import ENDED_OTHERWISE, Delivery
 from broker.core.settlement import Reason
 from broker.mqtt.pieces import PACKET_IDENTIFIERS
 from oriole.link.uplink.stamps import without_stamps
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 
 NO_HEADER = Header()
-
-Delivery = tuple[Message, int, bool, tuple[int, ...]]
-"""What a session is owed: a message, its granted QoS, its RETAIN flag, its subscription identifiers."""
 
 
 def publish_properties(

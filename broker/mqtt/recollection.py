@@ -1,20 +1,24 @@
 """What records say, put together: the sessions, retained values and messages that a node had, and has again.
 
-It only adds up what it is told. A session's deliveries are numbered from 1 in the order in which records name it, and
-the packet identifier of each follows from its number, as in `Session`: so what a client has confirmed is found without
-a word about what was sent to it when.
+It only adds up what it is told, and of a message that is owed it is told where it is: a million that wait are eight
+million bytes here. A session's deliveries have numbers, and the packet identifier of each follows from its number, as
+in `Session`: so what a client has confirmed is found without a word about what was sent to it when. What was retained,
+and what may have been sent, is read at the end.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from broker.core.message import Message
 from broker.core.records import (
-    Accepted,
+    ENDED_OTHERWISE,
+    KEPT,
+    KEPT_NO_MORE,
     Asked,
     CaughtUp,
     Ended,
@@ -22,8 +26,7 @@ from broker.core.records import (
     Marked,
     Met,
     Opened,
-    Owed,
-    Owes,
+    Outline,
     Placed,
     Progressed,
     Receiving,
@@ -31,18 +34,17 @@ from broker.core.records import (
     Released,
     Reset,
     Resumed,
-    Routed,
     Ruled,
     Skipped,
     Stream,
     Subscribed,
-    Taken,
+    Taking,
     Testament,
     Unkept,
     Unsubscribed,
     WillSent,
 )
-from broker.mqtt.forms import Delivery
+from broker.core.settlement import Reason
 from broker.mqtt.nodes import NodeForm, Peer
 from broker.mqtt.past import Past
 from broker.mqtt.session import IDENTIFIERS, Session, Subscription, identifier_of
@@ -50,6 +52,7 @@ from oriole.link.uplink import Greeting, Mark
 from oriole.wire.mqtt import PacketType, Will, decode_properties
 
 if TYPE_CHECKING:
+    from broker.core.records import Delivery
     from broker.mqtt.service import MqttService
 
 
@@ -60,10 +63,22 @@ LEFT_OUT = 1 << 20
 records, so that no place is given twice."""
 
 
-class Gone:
-    """A delivery that has ended, between others that have not."""
+UNKNOWN: Final = 0
+"""The place of a delivery that no record tells of; it may come. At the end it is one that was lost."""
+CONFIRMED: Final = 1
+"""Instead of the place: QoS 2, its client has it, and PUBREL is still to be confirmed."""
+GONE: Final = 2
+"""Instead of the place: it has ended."""
 
-    __slots__ = ()
+
+class Reader(Protocol):
+    """Who reads messages that were recorded."""
+
+    def message(self, place: int, index: int) -> Message | None:
+        """Message no. `index`, from 0, of the record in `place`; None if it cannot be read."""
+
+    def delivery(self, place: int, recipient: int, number: int) -> Delivery | None:
+        """Delivery no. `number` of `recipient`, from the record in `place`; None if it cannot be read."""
 
 
 @dataclass(slots=True)
@@ -72,25 +87,33 @@ class RememberedStream:
 
     traffic_class: str
     first: int
+    places: deque[int] = field(default_factory=deque)
     messages: deque[Message | None] = field(default_factory=deque)
     is_shifted: bool = False
-    """Some of its messages are not known: which number one has cannot be told any more."""
+    """Some of its records are not known: which numbers were given cannot be told any more."""
+
+    def owe(self, first: int, count: int, place: int) -> None:
+        """Messages no. `first` and on are in `place`."""
+        for number in range(max(first, self.first), first + count):
+            self.skip(number + 1 - self.first - len(self.places))
+            self.places[number - self.first] = place
+
+    def skip(self, count: int) -> None:
+        """The next numbers are given to none."""
+        self.places.extend([UNKNOWN] * count)
 
     def release(self, upto: int) -> None:
         """Those up to this number have ended."""
-        while self.first <= upto and self.messages:
-            self.messages.popleft()
-            self.first += 1
-
-
-GONE = Gone()
-Open = Delivery | None
-"""A delivery that has not ended; None: QoS 2, its client has it, and PUBREL is still to be confirmed."""
+        for _ in range(min(upto + 1 - self.first, len(self.places))):
+            self.places.popleft()
+        self.first = max(self.first, upto + 1)
 
 
 @dataclass(slots=True)
 class Remembered:
-    """A session that is being put together. `deliveries` has what it is owed, from number `begin` on."""
+    """A session that is being put together. `places` has where its deliveries are, from number `begin` on, `sizes` the
+    bytes of their messages.
+    """
 
     number: int
     client_id: str
@@ -110,14 +133,46 @@ class Remembered:
     subscriptions: dict[bytes, Subscription] = field(default_factory=dict)
     late: dict[bytes, None] = field(default_factory=dict)
     received: dict[int, None] = field(default_factory=dict)
-    deliveries: list[Open | Gone] = field(default_factory=list)
-    is_shifted: bool = False
-    """Some of what it was owed is not known: which delivery has a packet identifier cannot be told any more."""
+    places: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: array[int] = field(default_factory=lambda: array("I"))
 
     @property
     def next(self) -> int:
         """The number of the next delivery."""
-        return self.begin + len(self.deliveries)
+        return self.begin + len(self.places)
+
+    def owe(self, first: int, count: int, size: int, place: int) -> None:
+        """It is owed deliveries no. `first` and on, with `size` bytes of messages in all, or they are in another place
+        now.
+        """
+        if first - self.begin == len(self.places):
+            if count == 1:
+                self.places.append(place)
+                self.sizes.append(size)
+            else:
+                self.places.extend([place] * count)
+                self.sizes.extend([size // count] * count)
+            return
+        for number in range(max(first, self.begin), first + count):
+            self._know(number)
+            at = number - self.begin
+            if self.places[at] not in (CONFIRMED, GONE):
+                self.places[at], self.sizes[at] = place, size // count
+
+    def _know(self, number: int) -> None:
+        """Have an entry for a delivery, whatever is known of it."""
+        missing = number + 1 - self.next
+        if missing > 0:
+            self.places.extend([UNKNOWN] * missing)
+            self.sizes.extend([0] * missing)
+
+    def succeed(self, before: Remembered) -> None:
+        """Be what has become of a session that was known `before`: its deliveries from `first` on stay."""
+        begin = self.first - before.begin
+        self.places, self.sizes = before.places[max(begin, 0) :], before.sizes[max(begin, 0) :]
+        self.begin = max(self.first, before.begin)
+        self.first = self.begin
+        self.sent_before = before.sent_before
 
     def see(self) -> None:
         """Its client is there: as many deliveries as its window has room for, the oldest, may have been sent."""
@@ -125,30 +180,41 @@ class Remembered:
         for number in range(self.first, self.next):
             if not room:
                 return
-            if self.deliveries[number - self.begin] is not GONE:
+            if self.places[number - self.begin] != GONE:
                 room -= 1
                 self.sent_before = max(self.sent_before, number + 1)
 
     def progress(self, packet: int, identifier: int) -> None:
-        """A delivery moved on or ended; which one follows from its packet identifier, for fewer are open at a time."""
+        """A delivery moved on or ended; which one follows from its packet identifier, for fewer are open at a time.
+
+        Its own record may follow, where that is written again.
+        """
         number = self.first + (identifier - identifier_of(self.first)) % IDENTIFIERS
-        if self.is_shifted or number >= self.next or self.deliveries[number - self.begin] is GONE:
+        self._know(number)
+        if self.places[number - self.begin] == GONE:
             return
         self.sent_before = max(self.sent_before, number + 1)
-        self.deliveries[number - self.begin] = None if packet == 0x50 else GONE
-        while self.first < self.next and self.deliveries[self.first - self.begin] is GONE:
+        self.places[number - self.begin] = CONFIRMED if packet == 0x50 else GONE
+        while self.first < self.next and self.places[self.first - self.begin] == GONE:
             self.first += 1
         if self.first - self.begin > MOST_GONE:
-            del self.deliveries[: self.first - self.begin]
-            self.begin = self.first
+            self._let_go()
+
+    def _let_go(self) -> None:
+        del self.places[: self.first - self.begin]
+        del self.sizes[: self.first - self.begin]
+        self.begin = self.first
 
 
 class Recollection:
     """All that a node had.
 
+    Args:
+        reader: reads messages that were recorded.
+
     Attributes:
         sessions: by number.
-        retained: by topic.
+        retained: where the value of a topic is: place and index.
         unrouted: messages taken over whose routing was not recorded, by number, each with the mark that came with it.
         marks: how far other nodes' messages were taken, by (epoch, class).
         streams: what is owed to the centre, by number.
@@ -160,20 +226,20 @@ class Recollection:
     """
 
     __slots__ = (
-        "_takers", "asked", "last_order", "last_session", "last_taken", "lives", "marks", "met", "places", "retained",
-        "sessions", "streams", "unrouted",
+        "_reader", "_taken", "_takers", "_void", "asked", "last_order", "last_session", "last_taken", "lives", "marks",
+        "met", "places", "retained", "sessions", "streams", "unrouted",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._void: dict[int, Remembered] = {}
         self._forget()
         self.last_order = 0
         self.last_session = 0
         self.last_taken = 0
         self._takers: dict[type, Callable[[Any], object]] = {
-            Accepted: lambda record: self._route(record.messages, record.is_kept, record.owed),
-            Taken: self._take_over,
-            Routed: self._routed,
-            Owes: self._owes,
+            Outline: self._route,
+            Taking: self._take_over,
             Opened: self._opened,
             Resumed: self._resumed,
             Left: self._left,
@@ -188,20 +254,19 @@ class Recollection:
             Unkept: lambda record: self.retained.pop(record.topic, None),
             Placed: self._placed,
             Stream: self._stream,
-            Skipped: lambda record: self._of_stream(
-                record, lambda stream: stream.messages.extend([None] * record.count)
-            ),
+            Skipped: lambda record: self._of_stream(record, lambda stream: stream.skip(record.count)),
             Released: self._released,
             Ruled: lambda record: self.places.__setitem__(record.topic, record.order),
             Asked: self._asked,
             Met: self._met,
-            Reset: lambda _: self._forget(),
+            Reset: lambda _: self._reset(),
         }
 
     def _forget(self) -> None:
         self.sessions: dict[int, Remembered] = {}
-        self.retained: dict[bytes, Message] = {}
+        self.retained: dict[bytes, tuple[int, int]] = {}
         self.unrouted: dict[int, tuple[Message, Mark | None]] = {}
+        self._taken: dict[int, tuple[int, int, Mark | None]] = {}
         self.streams: dict[int, RememberedStream] = {}
         self.places: dict[bytes, int] = {}
         self.asked: dict[bytes, None] = {}
@@ -209,58 +274,67 @@ class Recollection:
         self.lives: list[str] = []
         self.marks: dict[tuple[str, str], Mark] = {}
 
-    def take(self, record: Record) -> None:
+    def _reset(self) -> None:
+        self._void = self.sessions
+        self._forget()
+
+    def take(self, record: Record | Outline | Taking) -> None:
         """The next record."""
         self._takers[type(record)](record)
 
     def miss(self) -> None:
-        """Records are missing here. What clients confirm from now on may be of other deliveries than it seems: those
-        stay, and come again rather than not at all, until their sessions begin anew.
+        """Records are missing here. Which deliveries of a session they were about follows from those that are there;
+        a stream's numbers may have been given, and must not be given again.
         """
-        for session in self.sessions.values():
-            session.is_shifted = True
         for stream in self.streams.values():
             stream.is_shifted = True
 
+    def read(self) -> dict[int, int]:
+        """There is no more: read what is not left where it is. Where messages are that are not routed, by number."""
+        for number, (place, index, mark) in self._taken.items():
+            if (message := self._reader.message(place, index)) is not None:
+                self.unrouted[number] = message, mark
+        for number, stream in self.streams.items():
+            read = [self._reader.delivery(place, number, at) for at, place in enumerate(stream.places, stream.first)]
+            stream.messages.extend(delivery and delivery[0] for delivery in read)
+        return {number: place for number, (place, _, _) in self._taken.items()}
+
     # ---- Messages
 
-    def _route(self, messages: Sequence[Message], is_kept: bool, owed: Sequence[Owed]) -> None:
-        self.last_order = max(self.last_order, messages[-1].order)
-        for number, qos, retain, identifiers in owed:
+    def _route(self, record: Outline) -> None:
+        count, place = record.count, record.place
+        last = record.order + count - 1
+        if last > self.last_order:
+            self.last_order = last
+        for number in record.taken:
+            self._taken.pop(number, None)
+        rest = iter(record.owed)
+        for number in rest:
+            first = next(rest)
             session = self.sessions.get(number)
             if session is not None:
-                session.deliveries += [(message, qos, retain, identifiers) for message in messages]
+                session.owe(first, count, record.size, place)
             elif number in self.streams:
-                self.streams[number].messages += messages
-        if is_kept:
-            message = messages[-1]
-            if message.payload:
-                self.retained[message.topic] = message
-            else:
-                self.retained.pop(message.topic, None)
+                self.streams[number].owe(first, count, place)
+        if not record.flags & (KEPT | KEPT_NO_MORE):
+            return
+        if record.flags & KEPT:
+            self.retained[record.topic] = record.place, record.count - 1
+        else:
+            self.retained.pop(record.topic, None)
 
     def _placed(self, record: Placed) -> None:
         self.last_order = max(self.last_order, record.order)
 
-    def _take_over(self, record: Taken) -> None:
-        for number, message in enumerate(record.messages, record.number):
-            self.unrouted[number] = message, record.mark
-            self.last_taken = max(self.last_taken, number)
+    def _take_over(self, record: Taking) -> None:
+        for index in range(record.count):
+            self._taken[record.number + index] = record.place, index, record.mark
+        self.last_taken = max(self.last_taken, record.number + record.count - 1)
         session = self.sessions.get(record.session)
         if session is not None:
             session.received.update(dict.fromkeys(record.packet_identifiers))
         if record.mark is not None:
             self._mark(record.mark)
-
-    def _routed(self, record: Routed) -> None:
-        messages = [self.unrouted.pop(number)[0] for number in record.numbers if number in self.unrouted]
-        for order, message in enumerate(messages, record.order):
-            message.order = order
-        if messages:
-            self._route(messages, record.is_kept, record.owed)
-
-    def _owes(self, record: Owes) -> None:
-        self._route((record.message,), False, (record.owed,))
 
     def _mark(self, mark: Mark) -> None:
         key = mark.epoch, mark.traffic_class
@@ -306,8 +380,8 @@ class Recollection:
             do(session)
 
     def _opened(self, record: Opened) -> None:
-        first = record.last_identifier + 1
-        self.sessions[record.session] = Remembered(
+        before = self.sessions.get(record.session) or self._void.pop(record.session, None)
+        session = self.sessions[record.session] = Remembered(
             record.session,
             record.client_id,
             record.username,
@@ -315,9 +389,11 @@ class Recollection:
             record.window,
             record.will,
             record.node,
-            first,
-            first,
+            record.first,
+            record.first,
         )
+        if before is not None:
+            session.succeed(before)
         self.last_session = max(self.last_session, record.session)
 
     def _resumed(self, record: Resumed) -> None:
@@ -375,9 +451,10 @@ class Recollection:
         """
         router = service.router
         router.order = self.last_order + LEFT_OUT
-        for message in self.retained.values():
-            message.promised = True  # acknowledged long ago: it stays, whatever the limits are by now
-            router.retained.put(message)
+        for place, index in sorted(self.retained.values()):
+            if (message := self._reader.message(place, index)) is not None:
+                message.promised = True  # acknowledged long ago: it stays, whatever the limits are by now
+                router.retained.put(message)
         for mark in self.marks.values():
             service.marks.take(mark)
         router.last_taken = self.last_taken
@@ -424,19 +501,28 @@ class Recollection:
         """What may have been sent is in flight: it is sent again, by its packet identifier. The rest waits."""
         boundary = max(remembered.first, remembered.sent_before)
         session.last_identifier = identifier_of(boundary - 1)
-        queue: deque[Delivery] = deque()
-        for number, delivery in enumerate(remembered.deliveries, remembered.begin):
-            if isinstance(delivery, Gone):
+        session.last_number = remembered.next - 1
+        for number, place in enumerate(remembered.places[: boundary - remembered.begin], remembered.begin):
+            if place == GONE:
                 continue
-            if delivery is None or number < boundary:
+            delivery = None if place == CONFIRMED else self._reader.delivery(place, session.number, number)
+            if delivery is not None or place == CONFIRMED:
                 session.inflight[identifier_of(number)] = delivery
             else:
-                queue.append(delivery)
-                session.queue_bytes += delivery[0].size
-        remembered.deliveries.clear()
-        if queue:
-            session.queue = queue
+                session.settlement.drop_unseen(Reason.UNREADABLE, 1)
+                session.record_progress(ENDED_OTHERWISE, identifier_of(number))
+        begin = boundary - remembered.begin
+        if len(remembered.places) > begin:
+            queue = session.waiting()
+            places = remembered.places[begin:]
+            if queue.archive is not None:
+                queue.recall(places, remembered.next, sum(remembered.sizes[begin:]))
+            else:
+                read = self._reader.delivery
+                deliveries = [read(place, session.number, number) for number, place in enumerate(places, boundary)]
+                queue.load(deliveries, remembered.next)
             session.measure()
+        del remembered.places[:], remembered.sizes[:]
 
 
 def _will(testament: Testament) -> Will:

@@ -12,6 +12,7 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pushes import open_push
 from broker.core.questions import Action, Admission, Permission, Verdict
+from broker.core.queue import Archive
 from broker.core.records import Ended, Left, Resumed, WillSent
 from broker.core.router import Router
 from broker.core.settlement import Reason
@@ -72,6 +73,11 @@ class MqttService:
         self._log = log
         self.nowhere = nowhere(router.engine)
         router.backlog.limit(limits.max_queue_messages, limits.max_queue_bytes)
+
+    @property
+    def archive(self) -> Archive | None:
+        """Where sessions leave what they are owed; nowhere where a book is kept, which asks for all that is owed."""
+        return self.engine.promises.archive if self.engine.settlement.book is None else None
 
     def open(self, channel: Channel, now: int) -> Connection:
         """A byte stream that is expected to speak MQTT."""
@@ -244,6 +250,8 @@ class MqttService:
             session.encoding = NodeForm(self.name, max_packet_bytes=session.max_packet_bytes)
         if session.expiry_interval:  # else as it was: what the journal knows of, it is told the end of
             session.persistent = True
+        if session.queue is not None:
+            session.queue.is_awaited = True
         connection.session = session
         connection.keep_alive_ms = keep_alive * 1500
         if keep_alive:
@@ -264,6 +272,7 @@ class MqttService:
                 self.last_number += 1
                 session.number = self.last_number
             session.recorded = session.persistent
+            session.renumber()
             records += session_records(session, now)
 
     def _greet(self, asked: Properties, answer: Properties) -> Peer | None:
@@ -315,6 +324,9 @@ class MqttService:
         session.channel = self.nowhere
         session.window = 0
         session.resend = None
+        if session.queue is not None:
+            session.queue.is_awaited = False
+            session.queue.spill()
         self.away(session, now)
 
     def away(self, session: Session, now: int) -> None:

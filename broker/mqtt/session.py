@@ -14,10 +14,11 @@ from broker.core.channel import Channel
 from broker.core.message import Message
 from broker.core.pressure import HIGH_WATER_BYTES, MOST_BYTES
 from broker.core.questions import Action
-from broker.core.records import ENDED_OTHERWISE, Owes, Progressed
+from broker.core.queue import Queue
+from broker.core.records import ENDED_OTHERWISE, Delivery, Owes, Progressed
 from broker.core.settlement import Reason
 from broker.mqtt.departures import Departure
-from broker.mqtt.forms import Delivery, MqttForm, encoding_of
+from broker.mqtt.forms import MqttForm, encoding_of
 from broker.mqtt.pieces import PACKET_IDENTIFIERS, PUBREL
 from oriole.wire.mqtt import V311
 from oriole.wire.mqtt.decode import MAX_FILTERS
@@ -91,9 +92,9 @@ class Session:
         inflight: packet identifier to delivery; None once PUBREC has come and PUBREL was owed.
         last_identifier: that of the last delivery that did not have to wait, or waits no more. Each delivery takes the
             next one, whatever becomes of it, so that it follows from the journal which packet was which message.
-        queue: deliveries that wait for the window, with `queue_bytes` of messages; None until first used.
-        popped: how many entries have left the queue so far.
-        safe: how many may have left it by now, because their record is safe; None: all that are in it.
+        queue: deliveries that wait for the window; None until first used.
+        last_number: that of the last delivery that was recorded, or waited; they are numbered from 1.
+        safe: the number of the last delivery that may leave the queue, because its record is safe; None: all may.
         number, recorded: what the journal calls it, 0 for nothing; whether it has what the session is owed, too.
         received: packet identifiers of QoS 2 messages received and not yet released by PUBREL; None until first used.
         expiry_interval: seconds it outlives its connection; `NEVER` for always.
@@ -109,9 +110,9 @@ class Session:
 
     __slots__ = (
         "channel", "client_id", "connection", "encoding", "expires_at", "expiry_interval", "full", "inflight",
-        "last_identifier", "left_at", "limits", "max_packet_bytes", "node", "number", "past", "permissions",
-        "persistent", "popped", "queue", "queue_bytes", "received", "recorded", "remote", "resend", "restricted",
-        "router", "safe", "service", "settlement", "subscriptions", "username", "wake_at", "will", "will_at",
+        "last_identifier", "last_number", "left_at", "limits", "max_packet_bytes", "node", "number", "past",
+        "permissions", "persistent", "queue", "received", "recorded", "remote", "resend", "restricted", "router",
+        "safe", "service", "settlement", "subscriptions", "username", "wake_at", "will", "will_at",
         "will_is_bare", "window",
     )  # fmt: skip
 
@@ -131,9 +132,8 @@ class Session:
         self.last_identifier = 0
         self.inflight: dict[int, Delivery | None] = {}
         self.resend: deque[int] | None = None
-        self.queue: deque[Delivery] | None = None
-        self.queue_bytes = 0
-        self.popped = 0
+        self.queue: Queue | None = None
+        self.last_number = 0
         self.safe: int | None = None
         self.received: dict[int, None] | None = None
         self.past: Past | None = None
@@ -194,36 +194,53 @@ class Session:
         restart, and the client take it for this one. So does what another node gets: it is told the message's place in
         the order, and another message would have that place.
         """
-        owed = (self.number, qos, retain, identifiers)
+        owed = (self.number, qos, retain, identifiers, self.last_number + 1)
         record = messages[0].record
         if record is not None:
             record.owed.append(owed)
         else:
-            self.router.engine.promises.records += [Owes(message, owed) for message in messages]
-        if qos < 2 and self.safe is None and self.node is None:
-            return False
-        waiting = len(self.queue or ())
-        if self.safe is None:
-            self.safe = self.popped + waiting
-        return True
+            for number, message in enumerate(messages, self.last_number + 1):
+                owed = (self.number, qos, retain, identifiers, number)
+                self.router.engine.promises.records.append(Owes(message, owed))
+        if self.safe is None and (qos == 2 or self.node is not None):
+            self.safe = self.last_number
+        self.last_number += len(messages)
+        return self.safe is not None
 
     def depart_when_safe(self) -> None:
         """All that is in the queue may leave it when the records of this turn are safe."""
-        promises = self.router.engine.promises
-        promises.made.append(Departure(self, self.popped + len(self.queue or ())))
+        self.router.engine.promises.made.append(Departure(self, self.last_number))
 
     def departs(self, upto: int, now: int) -> None:
-        """Entries of the queue up to this one, counted from the first ever, may leave it."""
+        """Deliveries up to this number may leave the queue."""
         if self.safe is not None:
-            self.safe = None if self.popped + len(self.queue or ()) <= upto else max(self.safe, upto)
+            self.safe = None if self.last_number <= upto else max(self.safe, upto)
             self.pump(now)
 
+    def waiting(self) -> Queue:
+        """Its queue."""
+        queue = self.queue
+        if queue is None:
+            queue = self.queue = Queue(self.pump)
+            queue.is_awaited = self.connection is not None
+        if self.recorded:
+            queue.archive, queue.recipient = self.service.archive, self.number
+        return queue
+
     def enqueue(self, deliveries: Sequence[Delivery]) -> None:
-        """Let QoS 1 or 2 deliveries wait. Once the limits are reached the session is full and publishers are told."""
-        if self.queue is None:
-            self.queue = deque()
-        self.queue += deliveries
-        self.queue_bytes += sum(message.size for message, *_ in deliveries)
+        """Let the last QoS 1 or 2 deliveries wait. Once the limits are reached the session is full, and publishers are
+        told.
+        """
+        queue = self.queue if self.queue is not None else self.waiting()
+        first = self.last_number + 1 - len(deliveries)
+        record = deliveries[0][0].record if self.recorded else None
+        if record is not None or not self.recorded:
+            queue.append(deliveries, first, record)
+        else:  # each has a record of its own, the last that were made
+            records = self.router.engine.promises.records[-len(deliveries) :]
+            for number, (delivery, owes) in enumerate(zip(deliveries, records, strict=True), first):
+                assert isinstance(owes, Owes)
+                queue.append((delivery,), number, owes)
         self.measure()
 
     def overflows(self, messages: Sequence[Message]) -> bool:
@@ -236,7 +253,10 @@ class Session:
         if messages[0].promised:
             return False
         limits = self.limits
-        return len(self.queue or ()) >= 2 * limits.max_queue_messages or self.queue_bytes >= 2 * limits.max_queue_bytes
+        queue = self.queue
+        return queue is not None and (
+            queue.count >= 2 * limits.max_queue_messages or queue.bytes >= 2 * limits.max_queue_bytes
+        )
 
     def has_room_for(self, message: Message) -> bool:
         """See `Sink`: a queue that is full is full for all."""
@@ -244,16 +264,34 @@ class Session:
 
     def measure(self) -> None:
         """See whether there is still room in the queue."""
-        limits = self.limits
-        if len(self.queue or ()) >= limits.max_queue_messages or self.queue_bytes >= limits.max_queue_bytes:
+        queue, limits = self.queue, self.limits
+        if queue is not None and (queue.count >= limits.max_queue_messages or queue.bytes >= limits.max_queue_bytes):
             self.router.set_full(self, True)
+
+    def renumber(self) -> None:
+        """Its deliveries will be recorded from now on: their numbers follow from their packet identifiers."""
+        sent = self.last_identifier + (IDENTIFIERS if self.inflight else 0)  # the oldest has a number above 0
+        self.last_number = sent + len(self.queue or ())
+        if self.queue is not None:
+            self.waiting().end = self.last_number + 1
+
+    @property
+    def sent(self) -> int:
+        """The number of the last delivery that does not wait."""
+        return self.last_number - len(self.queue or ())
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest delivery that is in flight, or that of the next to be sent."""
+        return self.sent - max(((self.last_identifier - each) % IDENTIFIERS for each in self.inflight), default=-1)
+
+    def in_flight(self, number: int) -> Delivery | None:
+        """A delivery that was sent; None where it has ended, or its client has it."""
+        return self.inflight.get(identifier_of(number)) if self.sent - number < IDENTIFIERS else None
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let these wait before all others: the next packet identifier is still in use, by the oldest of 65,535."""
-        if self.queue is None:
-            self.queue = deque()
-        self.queue.extendleft(reversed(deliveries))
-        self.queue_bytes += sum(message.size for message, *_ in deliveries)
+        self.waiting().put_back(deliveries, self.last_number + 1)
 
     def pump(self, now: int) -> None:
         """Send what the window has room for: repeats first, then the queue."""
@@ -261,17 +299,20 @@ class Session:
         while resend and len(self.inflight) - len(resend) < self.window:
             self._repeat(resend.popleft(), now)
         queue = self.queue
-        while queue and len(self.inflight) < self.window and (self.safe is None or self.popped < self.safe):
+        waiting = 0 if queue is None else queue.count if self.safe is None else self.safe + 1 - queue.first
+        while waiting > 0 and queue is not None and len(self.inflight) < self.window:
             identifier = self.last_identifier % IDENTIFIERS + 1
             if identifier in self.inflight:
                 break  # so long ago that all others have been used since: its client has to answer first
-            delivery = queue.popleft()
-            self.popped += 1
+            if not queue.head and not queue.is_ready:
+                break  # it is being read
+            delivery = queue.pop()
+            waiting -= 1
             self.last_identifier = identifier
-            message = delivery[0]
-            self.queue_bytes -= message.size
-            if message.expires_at and message.expires_at <= now:
-                self.settlement.expire(message, self, now)
+            if delivery is None:
+                self.settlement.drop_unseen(Reason.UNREADABLE, 1)
+            elif 0 < delivery[0].expires_at <= now:
+                self.settlement.expire(delivery[0], self, now)
             elif self._send(identifier, delivery, now, dup=False):
                 self.inflight[identifier] = delivery
                 continue
@@ -279,7 +320,7 @@ class Session:
                 self.record_progress(ENDED_OTHERWISE, identifier)
         if self.full and queue is not None:
             limits = self.limits
-            if len(queue) <= limits.max_queue_messages // 2 and self.queue_bytes <= limits.max_queue_bytes // 2:
+            if queue.count <= limits.max_queue_messages // 2 and queue.bytes <= limits.max_queue_bytes // 2:
                 self.router.set_full(self, False)
 
     def received_identifiers(self) -> dict[int, None]:
@@ -312,7 +353,8 @@ class Session:
             return False
         if self.recorded:
             self.record_progress(packet if reason_code < 0x80 else ENDED_OTHERWISE, identifier)
-        if self.queue or self.resend:
+        queue = self.queue
+        if (queue is not None and queue.count) or self.resend:
             self.pump(now)
         return True
 
@@ -364,12 +406,15 @@ class Session:
         return self.service.absent(self, now)
 
     def owed(self) -> Iterator[tuple[Message, bool]]:
-        """What its client has not confirmed: messages, and whether they were sent."""
+        """What its client has not confirmed: messages, and whether they were sent. Where a book is kept, all of it is
+        in memory.
+        """
         for delivery in self.inflight.values():
             if delivery is not None:
                 yield delivery[0], True
-        for waiting in self.queue or ():
-            yield waiting[0], False
+        if self.queue is not None:
+            for _, waiting in self.queue.in_memory():
+                yield waiting[0], False
 
     def discard(self, now: int) -> None:
         """The session ends: its subscriptions go, what it was owed is settled."""
@@ -378,11 +423,13 @@ class Session:
         self.subscriptions.clear()
         for message, _ in self.owed():
             self.settlement.drop(message, self, Reason.SESSION_ENDED, now)
+        if self.queue is not None:
+            self.settlement.drop_unseen(Reason.SESSION_ENDED, self.queue.unseen)
+            self.queue.clear()
         self.inflight = {}
         if self.past is not None:
             self.router.engine.deadlines.withdraw(self.past)
         self.queue = self.resend = self.received = self.past = None
-        self.queue_bytes = 0
         self.safe = None
         self.router.set_full(self, False)
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from broker.core.message import Message
-from broker.core.records import Asked, Met, Released, Ruled, Skipped, Stream
-from broker.journal.codec import DamagedRecordError, decode
+from broker.core.message import MESSAGE_OVERHEAD_BYTES
+from broker.core.records import Asked, Met, Outline, Record, Released, Ruled, Skipped, Stream, Taking
+from broker.journal.batches import Batches
+from broker.journal.codec import DamagedRecordError, outline, split
+from broker.journal.places import Places
 from broker.journal.reading import Damage, Reading
-from broker.mqtt.recollection import Gone, Recollection
+from broker.mqtt.recollection import GONE, UNKNOWN, Recollection
 from oriole.quantities import bytes_in_words
 
 WORDS: Final = {
@@ -76,23 +78,37 @@ def survey(folder: Path, is_written: bool) -> Survey:
 
 def _read(folder: Path) -> Survey:
     found = Survey(files=_files(folder))
-    recollection = Recollection()
-    reading = Reading(folder, set_aside=False)
+    places = Places()
     unknown: list[Damage] = []
+    batches = Batches(folder, places, lambda frame, header: 0, unknown.append)
+    recollection = Recollection(batches)
+    reading = Reading(folder, set_aside=False, places=places)
     for frame in reading:
         found.batches += 1
         found.batch_bytes += frame.size
         found.first = found.first or frame.position
         try:
-            for record in decode(frame.blob):
-                found.records[type(record).__name__] += 1
+            rows, _ = split(frame.blob)
+            for record in outline(rows, frame.position):
+                found.records[_name(record)] += 1
                 recollection.take(record)
         except DamagedRecordError as error:
             unknown.append(Damage(f"position {frame.position}", 0, len(frame.blob), str(error)))
     found.last = reading.position
+    _count_what_lives(found, recollection, batches)
     found.damages = reading.damages + unknown
-    _count_what_lives(found, recollection)
+    batches.close()
     return found
+
+
+def _name(record: Record | Outline | Taking) -> str:
+    match record:
+        case Outline():
+            return "Routed" if record.taken else "Accepted"
+        case Taking():
+            return "Taken"
+        case _:
+            return type(record).__name__
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -106,25 +122,25 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
     return {kind: (len(each), sum(each)) for kind, each in sizes.items() if each}
 
 
-def _count_what_lives(found: Survey, recollection: Recollection) -> None:
+def _count_what_lives(found: Survey, recollection: Recollection, batches: Batches) -> None:
     found.sessions = len(recollection.sessions)
-    for session in recollection.sessions.values():
-        for delivery in session.deliveries:
-            if not isinstance(delivery, Gone):
-                found.queued += 1
-                found.queued_bytes += 0 if delivery is None else _bytes_of(delivery[0])
-    for stream in recollection.streams.values():
-        waiting = [message for message in stream.messages if message is not None]
-        found.queued += len(waiting)
-        found.queued_bytes += sum(map(_bytes_of, waiting))
-    found.retained = len(recollection.retained)
-    found.retained_bytes = sum(map(_bytes_of, recollection.retained.values()))
+    owed = [
+        size
+        for session in recollection.sessions.values()
+        for place, size in zip(session.places, session.sizes, strict=True)
+        if place not in (UNKNOWN, GONE)
+    ]
+    recollection.read()
+    owed += [message.size for stream in recollection.streams.values() for message in stream.messages if message]
+    kept = [batches.message(place, index) for place, index in sorted(recollection.retained.values())]
+    retained = [message.size for message in kept if message is not None]
+    found.queued, found.queued_bytes = len(owed), sum(map(_written_anew, owed))
+    found.retained, found.retained_bytes = len(recollection.retained), sum(map(_written_anew, retained))
 
 
-def _bytes_of(message: Message) -> int:
-    """What a message takes, about, when it is written anew."""
-    content = len(message.topic) + len(message.payload)
-    return RECORD_BYTES + content + (0 if message.header is None else message.header.size)
+def _written_anew(size: int) -> int:
+    """What a message of that `Message.size` takes, about, when it is written anew."""
+    return RECORD_BYTES + size - MESSAGE_OVERHEAD_BYTES
 
 
 def lines(folder: Path, found: Survey) -> Iterator[str]:

@@ -149,11 +149,10 @@ class Spool:
         stream.messages += messages
         stream.bytes += sum(message.size for message in messages)
         if self._is_recording:
-            owed = stream.number, first.qos, first.retain, ()
             if first.record is not None:
-                first.record.owed.append(owed)
+                first.record.owed.append((stream.number, first.qos, first.retain, (), number))
             else:
-                self._records.extend(Owes(message, owed) for message in messages)
+                self._records.extend(_owes(stream.number, message, at) for at, message in enumerate(messages, number))
         self.secure()
         if not stream.full and stream.bytes >= self._max_bytes:
             stream.full = True
@@ -280,11 +279,15 @@ class Spool:
 def stream_records(number: int, traffic_class: str, first: int, messages: Iterable[Message | None]) -> Iterator[Record]:
     """A stream as records: its messages from no. `first` on, None for those that have ended."""
     yield StreamRecord(number, traffic_class, first)
-    for is_ended, group in groupby(messages, lambda message: message is None):
+    for is_ended, group in groupby(enumerate(messages, first), lambda each: each[1] is None):
         if is_ended:
             yield Skipped(number, sum(1 for _ in group))
         else:
-            yield from (Owes(each, (number, each.qos, each.retain, ())) for each in group if each is not None)
+            yield from (_owes(number, message, at) for at, message in group if message is not None)
+
+
+def _owes(stream: int, message: Message, number: int) -> Owes:
+    return Owes(message, (stream, message.qos, message.retain, (), number))
 
 
 class Secured:

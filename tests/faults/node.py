@@ -21,6 +21,7 @@ import msgspec
 
 from broker import app as broker_app
 from broker import cleaning
+from broker.core import queue
 from broker.journal import durable
 from faults.mutants import MUTANTS
 
@@ -48,6 +49,9 @@ def main(folder: Path, options: Options) -> int:
     durable.SEGMENT_BYTES = options.segment_bytes  # type: ignore[misc]
     cleaning.LOOK_S = 0.2  # type: ignore[misc]
     cleaning.LEAST_BYTES = 4 * options.segment_bytes  # type: ignore[misc]
+    queue.HEAD_BYTES = 300  # type: ignore[misc]
+    queue.PORTION_BYTES = 1200  # type: ignore[misc]
+    queue.KEEP_BYTES = (0, 600, 1 << 20)[options.seed % 3]  # type: ignore[misc]
     if options.mutant:
         MUTANTS[options.mutant]()
     _put_off(folder / "clock")

@@ -237,3 +237,104 @@ def test_history_goes_and_what_lives_stays(tmp_path: Path) -> None:
     reader.leave()
     late.leave()
     assert broker.stop() == 0
+
+
+def fill(writer: Client, qos: int, count: int, first: int = 0) -> list[bytes]:
+    """Publish until all is acknowledged: more than stays in memory for who is away."""
+    payloads = [b"%06d:" % number + bytes(500) for number in range(first, first + count)]
+    sent = [writer.paho.publish("t", payload, qos) for payload in payloads]
+    for each in sent:
+        each.wait_for_publish(30)
+    return payloads
+
+
+@pytest.mark.parametrize(("durability", "qos"), [("strict", 1), ("relaxed", 2)])
+def test_what_waits_on_the_disk_comes_in_order_in_this_life_and_the_next(
+    tmp_path: Path, durability: str, qos: int
+) -> None:
+    data = ("--data", str(tmp_path / "data"), "--durability", durability)
+    broker = Broker(tmp_path, *data)
+    readers = [Client(f"reader{number}").join(broker) for number in range(3)]
+    for reader in readers:
+        reader.subscribe("t", 1)
+        reader.leave()
+    writer = Client("writer").join(broker)
+    expected = fill(writer, qos, 400)
+    readers[0].join(broker)
+    until(lambda: len(readers[0].got) >= 400)
+    assert [payload for _, payload, *_ in readers[0].got] == expected
+    readers[0].leave()
+    if durability == "relaxed":
+        time.sleep(1.2)  # what a kill may lose
+    broker.stop(signal.SIGKILL)
+    writer.abandon()
+    broker = Broker(tmp_path, *data)
+    readers[1].join(broker)
+    writer = Client("writer").join(broker)
+    expected += fill(writer, qos, 100, 400)
+    until(lambda: len(readers[1].got) >= 500)
+    assert [payload for _, payload, *_ in readers[1].got] == expected
+    readers[1].leave()
+    writer.leave()
+    assert broker.stop() == 0
+    broker = Broker(tmp_path, *data)
+    for reader, rest in ((readers[0], expected[400:]), (readers[1], []), (readers[2], expected)):
+        reader.got.clear()
+        reader.join(broker)
+        until(lambda reader=reader, rest=rest: len(reader.got) >= len(rest))  # type: ignore[misc]
+        reader.leave()
+        assert [payload for _, payload, *_ in reader.got] == rest
+    assert broker.stop() == 0
+
+
+def test_what_waits_on_the_disk_is_still_there_when_history_has_gone(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    broker = Broker(tmp_path, *data)
+    reader = Client("reader").join(broker)
+    reader.subscribe("t", 1)
+    reader.leave()
+    writer = Client("writer").join(broker)
+    expected = fill(writer, 2, 3000)
+    sent = [writer.paho.publish("filler", b"%d:" % count + bytes(200_000), 1, retain=True) for count in range(400)]
+    sent[-1].wait_for_publish(30)
+    journal = tmp_path / "data" / "journal"
+    until(lambda: [*journal.glob("*.base")], 30)
+    reader.join(broker)
+    until(lambda: len(reader.got) >= 1500)
+    broker.stop(signal.SIGKILL)
+    reader.abandon()
+    writer.abandon()
+    broker = Broker(tmp_path, *data)
+    reader.join(broker)
+    until(lambda: reader.got[-1][1] == expected[-1])
+    seen = dict.fromkeys(payload for _, payload, *_ in reader.got)
+    assert [*seen] == expected, "in order, whatever came twice"
+    reader.leave()
+    assert broker.stop() == 0
+
+
+def test_messages_whose_file_is_damaged_are_lost_and_named_and_the_others_come(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    broker = Broker(tmp_path, *data)
+    reader = Client("reader").join(broker)
+    reader.subscribe("t", 1)
+    reader.leave()
+    writer = Client("writer").join(broker)
+    expected = [payload for number in range(200) for payload in fill(writer, 1, 1, number)]
+    segment = tmp_path / "data" / "journal" / "00000001.segment"
+    content = segment.read_bytes()
+    damaged = expected[120]
+    with segment.open("r+b") as file:
+        file.seek(content.index(damaged))
+        file.write(b"x")
+    reader.join(broker)
+    until(lambda: len(reader.got) >= 199)
+    assert [payload for _, payload, *_ in reader.got] == [each for each in expected if each != damaged]
+    until(lambda: "garbled since it was written" in broker.stderr.read_text())
+    reader.got.clear()
+    after = fill(writer, 1, 1, 1000)
+    until(lambda: reader.got)
+    assert [payload for _, payload, *_ in reader.got] == after
+    reader.leave()
+    writer.leave()
+    assert broker.stop() == 0

@@ -72,8 +72,9 @@ def test_a_relaxed_journal_keeps_its_files_until_the_disk_has_what_replaces_them
     monkeypatch.setattr(cleaning, "BEHIND_S", 0.01)
     found: list[tuple[int, int]] = []
 
-    def forget(journal: DurableJournal, upto: int) -> None:
+    def forget(journal: DurableJournal, upto: int, done: Callable[[OSError | None], None]) -> None:
         found.append((journal.reach.position, journal.appended))
+        done(None)
 
     monkeypatch.setattr(DurableJournal, "forget", forget)
 
@@ -90,8 +91,8 @@ def test_a_relaxed_journal_keeps_its_files_until_the_disk_has_what_replaces_them
 
 
 def test_a_disk_that_fails_keeps_the_old_files_and_says_so(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forget(_: DurableJournal, upto: int) -> None:
-        raise OSError("input/output error")
+    def forget(_: DurableJournal, upto: int, done: Callable[[OSError | None], None]) -> None:
+        done(OSError("input/output error"))
 
     monkeypatch.setattr(DurableJournal, "forget", forget)
 

@@ -314,6 +314,7 @@ class LateJournal:
     def __init__(self) -> None:
         self.keeps = True
         self.is_behind = False
+        self.archive = None
         self.committed = 0
         self.batches: list[Sequence[Record]] = []
         self.fails = False

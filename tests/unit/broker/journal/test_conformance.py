@@ -18,7 +18,7 @@ from unit.broker.journal.disks import PATIENCE_S, WHO
 
 from broker.core.promises import Journal, JournalError, Promises
 from broker.core.records import Ended, Placed, Record
-from broker.journal.codec import decode
+from broker.journal.codec import outline, split
 from broker.journal.durable import DurableJournal
 from broker.journal.memory import MemoryJournal
 from broker.journal.reading import Reading
@@ -70,7 +70,7 @@ class OnDisk(Kept):
         self.folder = folder
         self.calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self.journal: DurableJournal = DurableJournal(folder, **WHO, durability=durability, call=self.calls.put)
-        self.journal.attach(self.report, self.troubles.append, self.write_anew)
+        self.journal.attach(self.report, self.troubles.append, self.write_anew, lambda damage: None, int)
 
     def report(self, position: int) -> None:
         assert position <= self.journal.committed
@@ -91,7 +91,10 @@ class OnDisk(Kept):
     def read(self) -> Batches:
         self.close()
         shift_ms = self.journal._shift_ms
-        return [(frame.position, [*decode(frame.blob, shift_ms)]) for frame in Reading(self.folder)]
+        return [
+            (frame.position, [*outline(split(frame.blob)[0], frame.position, shift_ms)])
+            for frame in Reading(self.folder)
+        ]
 
 
 class Relaxed(OnDisk):

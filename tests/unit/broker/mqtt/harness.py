@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from broker.core.channel import Channel
 from broker.core.engine import Engine
 from broker.core.promises import JournalError
 from broker.core.questions import Question, Verdict
-from broker.core.records import Record
+from broker.core.records import Delivery, Record
 from broker.core.retained import Retained
 from broker.core.router import Router
-from broker.journal.codec import decode as decode_records
+from broker.journal.batches import Batch, Batches
 from broker.journal.codec import encode as encode_records
+from broker.journal.codec import outline, split
 from broker.journal.memory import MemoryJournal
+from broker.journal.places import Places
 from broker.mqtt.connection import Connection
 from broker.mqtt.recollection import Recollection
 from broker.mqtt.service import MqttService
@@ -48,11 +51,79 @@ START = 1_000_000
 
 def move(client_id: str, old: Bench, new: Bench) -> None:
     """The session of `client_id` on another bench, by way of bytes: its client away, or about to find out."""
-    records = list(session_records(old.service.sessions[client_id], old.now))
-    recollection = Recollection()
-    for record in decode_records(encode_records(records, 10**9 - old.now), 10**9 - new.now):
-        recollection.take(record)
+    session = old.service.sessions[client_id]
+    session.renumber()
+    blobs = {1: encode_records(list(session_records(session, old.now)), 1, {}, 10**9 - old.now)}
+    recollection = recollected(blobs, 10**9 - new.now)
     recollection.restore(new.service, new.now)
+
+
+class Blobs(Batches):
+    """Batches that are in memory, by position."""
+
+    def __init__(self, blobs: dict[int, bytes], shift_ms: int) -> None:
+        super().__init__(Path(), Places(), lambda frame, header: 0, lambda damage: None)
+        self.blobs = blobs
+        self.shift_ms = shift_ms
+
+    def _read(self, position: int) -> Batch | None:
+        return Batch(self.blobs[position], self.shift_ms) if position in self.blobs else None
+
+
+def recollected(blobs: dict[int, bytes], shift_ms: int = 0, taken: dict[int, int] | None = None) -> Recollection:
+    """What batches say, in the order of their positions; `taken`: where messages are that are not routed."""
+    recollection = Recollection(Blobs(blobs, shift_ms))
+    for position, blob in blobs.items():
+        for record in outline(split(blob)[0], position, shift_ms):
+            recollection.take(record)
+    found = recollection.read()
+    if taken is not None:
+        taken.update(found)
+    return recollection
+
+
+class ReadableJournal:
+    """Commits at once, and its messages can be read again, though not at once: see `arrive`.
+
+    It may go on where another life ended, whose time is `shift_ms` ahead.
+    """
+
+    def __init__(self, blobs: dict[int, bytes] | None = None, shift_ms: int = 0) -> None:
+        self.keeps = True
+        self.is_behind = False
+        self.blobs = blobs if blobs is not None else {}
+        self.committed = self.safe = max(self.blobs, default=0)
+        self.shift_ms = shift_ms
+        self.reader = Blobs(self.blobs, shift_ms)
+        self.archive = self
+        self.taken: dict[int, int] = {}
+        self._tells: list[Callable[[], None]] = []
+        self._wanted: list[tuple[Any, ...]] = []
+
+    def append(self, batch: Sequence[Record]) -> int:
+        position = self.committed + 1
+        self.blobs[position] = encode_records(batch, position, self.taken, self.shift_ms)
+        self.committed = self.safe = position
+        return position
+
+    def when_safe(self, tell: Callable[[], None]) -> None:
+        self._tells.append(tell)
+
+    def fetch(self, *wanted: Any) -> None:
+        self._wanted.append(wanted)
+
+    def arrive(self, now: int) -> bool:
+        """What was asked for comes; whether anything did."""
+        tells, self._tells = self._tells, []
+        for tell in tells:
+            tell()
+        wanted, self._wanted = self._wanted, []
+        for recipient, first, places, arrived in wanted:
+            arrived(self.read(recipient, first, places), now)
+        return bool(tells or wanted)
+
+    def read(self, recipient: int, first: int, places: Sequence[int]) -> list[Delivery | None]:
+        return [self.reader.delivery(place, recipient, number) for number, place in enumerate(places, first)]
 
 
 class LateJournal:
@@ -61,6 +132,7 @@ class LateJournal:
     def __init__(self) -> None:
         self.keeps = True
         self.is_behind = False
+        self.archive = None
         self.committed = 0
         self.appended = 0
         self.batches: list[Sequence[Record]] = []
@@ -138,7 +210,7 @@ class Bench:
 
     def __init__(
         self,
-        journal: LateJournal | MemoryJournal | None = None,
+        journal: LateJournal | MemoryJournal | ReadableJournal | None = None,
         decide: Callable[[Question], Verdict | None] = lambda question: Verdict(True),
         **limits: int,
     ) -> None:
@@ -162,7 +234,8 @@ class Bench:
             for question in asked:
                 self.answer(question, self.decide(question))
             self.engine.turn(self.now)
-            if not self.engine.questions and not self.engine.later:
+            arrived = isinstance(self.journal, ReadableJournal) and self.journal.arrive(self.now)
+            if not (self.engine.questions or self.engine.later or arrived):
                 return
 
     def answer(self, question: Question, verdict: Verdict | None) -> None:

@@ -65,7 +65,8 @@ def assert_at_rest(bench: Bench) -> None:
     pressure = bench.engine.pressure
     assert (pressure._crowded, pressure._full, pressure.met, bench.router.full_sinks) == ({}, {}, [], 0)
     for session in bench.service.sessions.values():
-        assert (session.inflight, list(session.queue or ()), session.queue_bytes, session.full) == ({}, [], 0, False)
+        queue = session.queue
+        assert (session.inflight, len(queue or ()), queue.bytes if queue else 0, session.full) == ({}, 0, 0, False)
         assert (session.channel.holds, session.channel.out) == (0, [])
         assert session.connection is None or session.channel.size == 0
 

@@ -119,4 +119,4 @@ def test_a_queue_that_is_full_here_is_full_there() -> None:
         publisher.publish("t", b"x", 1)
     there = moved(bench)
     assert (there.service.sessions["a"].full, there.router.full_sinks) == (True, 1)
-    assert there.service.sessions["a"].queue_bytes == bench.service.sessions["a"].queue_bytes
+    assert there.service.sessions["a"].queue.bytes == bench.service.sessions["a"].queue.bytes

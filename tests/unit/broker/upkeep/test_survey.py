@@ -16,17 +16,17 @@ from broker.upkeep import survey as module
 from broker.upkeep.survey import Survey, lines, survey
 
 
-def accepted(payload: bytes, *sessions: int, is_kept: bool = False) -> Accepted:
+def accepted(payload: bytes, *owed: tuple[int, int], is_kept: bool = False) -> Accepted:
     message = Message(b"topic", payload, 1)
     message.order = 1
-    return Accepted([message], is_kept, [(session, 1, False, ()) for session in sessions])
+    return Accepted([message], is_kept, [(session, 1, False, (), number) for session, number in owed])
 
 
 def journal(folder: Path, *batches: list[Record]) -> Path:
     folder.mkdir()
     with tried(folder) as written:
-        for batch in batches:
-            written.write(encode(batch))
+        for position, batch in enumerate(batches, 1):
+            written.write(encode(batch, position, {}))
     return folder
 
 
@@ -38,7 +38,7 @@ def test_what_lives_is_counted(tmp_path: Path) -> None:
             Opened(2, "b", None, 600, 10, None),
             Subscribed(1, b"topic", 1, 0, False),
         ],
-        [accepted(b"one", 1, 2), accepted(b"two", 2, is_kept=True)],
+        [accepted(b"one", (1, 1), (2, 1)), accepted(b"two", (2, 2), is_kept=True)],
         [Progressed(2, 0x40, [1])],
         [Opened(3, "c", None, 600, 10, None), Ended(3)],
     )
@@ -53,7 +53,9 @@ def test_what_lives_is_counted(tmp_path: Path) -> None:
 
 
 def test_what_an_edge_owes_its_centre_is_counted(tmp_path: Path) -> None:
-    folder = journal(tmp_path / "journal", [Stream(7, "normal", 1)], [accepted(b"one", 7)], [accepted(b"two", 7)])
+    folder = journal(
+        tmp_path / "journal", [Stream(7, "normal", 1)], [accepted(b"one", (7, 1))], [accepted(b"two", (7, 2))]
+    )
     found = survey(folder, is_written=False)
     assert found.is_of_an_edge
     assert "0 sessions and a centre that are owed 2 messages" in "\n".join(lines(folder, found))
@@ -63,7 +65,7 @@ def test_records_that_nobody_knows_are_damage(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     folder.mkdir()
     with tried(folder) as written:
-        written.write(encode([Ended(1)]), b"no records", encode([Ended(2)]))
+        written.write(encode([Ended(1)], 1, {}), b"no records", encode([Ended(2)], 3, {}))
     found = survey(folder, is_written=False)
     assert [damage.file for damage in found.damages] == ["position 2"]
     assert found.records == {"Ended": 2}
@@ -83,7 +85,7 @@ def test_a_journal_that_is_written_and_cleaned_meanwhile_is_whole(tmp_path: Path
         def write() -> None:
             for number in range(400):
                 upto = written.journal.end_segment() if number % 20 == 19 else 0
-                position = written.write(*(encode([accepted(bytes(100), 1)]) for _ in range(9)))
+                position = written.write(*(encode([accepted(bytes(100), (1, 1))], 1, {}) for _ in range(9)))
                 if upto:
                     write_base(tmp_path, upto, position - 9, (), **WHO)
 
@@ -98,7 +100,9 @@ def test_a_journal_that_is_written_and_cleaned_meanwhile_is_whole(tmp_path: Path
 
 
 def test_damage_that_stays_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = journal(tmp_path / "journal", *([Owes(Message(b"t", b"%d" % n, 1), (1, 1, False, ()))] for n in range(9)))
+    folder = journal(
+        tmp_path / "journal", *([Owes(Message(b"t", b"%d" % n, 1), (1, 1, False, (), n))] for n in range(9))
+    )
     path = folder / "00000001.segment"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

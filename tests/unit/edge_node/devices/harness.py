@@ -29,6 +29,7 @@ class Journal:
         self.position = 0
         self.keeps = True
         self.is_behind = False
+        self.archive = None
         self.committed = 0
         self.late = False
         self.is_full = False

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from unit.broker.mqtt.harness import recollected
 from unit.edge_node.devices.harness import Node, Plug, relay
 
-from broker.journal.codec import decode, encode
-from broker.mqtt.recollection import Recollection
+from broker.journal.codec import encode
 
 
 def reborn(node: Node) -> Node:
     """The next life of `node`: it knows what the journal knows."""
-    recollection = Recollection()
-    for record in decode(encode(node.journal.records)):
-        recollection.take(record)
+    recollection = recollected({1: encode(node.journal.records, 1, {})})
     next_life = Node(make_boot_id=lambda: b"next life")
     next_life.devices.recall(recollection.marks, next_life.now)
     assert not recollection.marks

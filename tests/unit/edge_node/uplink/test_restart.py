@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from unit.broker.mqtt.harness import Client, LateJournal
+from unit.broker.mqtt.harness import Client, LateJournal, recollected
 from unit.edge_node.uplink.world import Centre, Edge, Link
 
 from broker.core.records import Record
-from broker.journal.codec import decode, encode
-from broker.mqtt.recollection import Recollection
+from broker.journal.codec import encode
 from broker.mqtt.snapshots import node_records
 from oriole.wire.mqtt import PubAck, PubComp, Publish, PubRec, PubRel, Subscribe, Subscription
 
@@ -24,9 +23,10 @@ SHIFT_MS = 1_000_000_007
 class Disk(LateJournal):
     """What of a node outlives it: batches, as bytes, of which the last few may not be committed yet."""
 
-    def __init__(self, past: Sequence[bytes] = ()) -> None:
+    def __init__(self, past: dict[int, bytes] | None = None) -> None:
         super().__init__()
-        self.blobs = list(past)
+        self.blobs = dict(past or {})
+        self.taken: dict[int, int] = {}
 
     @property
     def safe(self) -> int:
@@ -34,7 +34,8 @@ class Disk(LateJournal):
         return len(self.blobs) - (self.appended - self.committed)
 
     def append(self, batch: Sequence[Record]) -> int:
-        self.blobs.append(encode(batch, SHIFT_MS))
+        position = max(self.blobs, default=0) + 1
+        self.blobs[position] = encode(batch, position, self.taken, SHIFT_MS)
         return super().append(batch)
 
 
@@ -127,7 +128,7 @@ class House:
         self.centre = Centre(journal=self.disks[0], epoch="of the centre")
         self.lives = 0
         self.edge = self.make_edge(self.disks[1])
-        self.edge.uplink.recall(Recollection())
+        self.edge.uplink.recall(recollected({}))
         for node in (self.centre, self.edge):
             node.turn()
         self.link: Link | None = None
@@ -173,21 +174,20 @@ class House:
         assert isinstance(journal, Disk)
         beside = node.uplink.records if isinstance(node, Edge) else lambda: iter(())
         node.turn()
-        at = len(journal.blobs)
+        before = [*journal.blobs]
         node.engine.promises.write_anew([*node_records(node.service, node.now, beside)])
         node.commit()
-        del journal.blobs[:at]
+        for position in before:
+            del journal.blobs[position]
 
     def kill(self, node: Centre) -> None:
         """The process is gone; of what was not committed, the disk may have got the first part."""
         self.cut()
         journal = node.journal
         assert isinstance(journal, Disk)
-        disk = Disk(journal.blobs[: self.choose.randint(journal.safe, len(journal.blobs))])
-        recollection = Recollection()
-        for blob in disk.blobs:
-            for record in decode(blob, SHIFT_MS):
-                recollection.take(record)
+        there = [*journal.blobs.items()]
+        disk = Disk(dict(there[: self.choose.randint(journal.safe, len(there))]))
+        recollection = recollected(disk.blobs, SHIFT_MS, disk.taken)
         if isinstance(node, Edge):
             reborn = self.make_edge(disk)
             reborn.now = node.now

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.broker.mqtt.harness import START, Bench, LateJournal
+from unit.broker.mqtt.harness import START, Bench, LateJournal, recollected
 
 from broker.core.message import Header, Message
 from broker.core.records import Accepted, Met, Owes, Record, Released, Skipped
 from broker.core.records import Stream as StreamRecord
 from broker.core.settlement import Reason
-from broker.journal.codec import decode, encode
+from broker.journal.codec import encode
 from broker.journal.memory import MemoryJournal
-from broker.mqtt.recollection import Recollection
 from edge_node.uplink.classes import ALARM, BULK, CLASSES, NORMAL, Classes
 from edge_node.uplink.spool import MOST_LOST, Spool, Stream
 
@@ -362,7 +361,7 @@ class TestSafety:
         desk.spool.jump(desk.normal, 4)
         desk.release(2)
         desk.release(2)
-        assert journal_of(desk) == [Owes(one, (-2, 1, False, ())), Skipped(-2, 2), Released(-2, 2)]
+        assert journal_of(desk) == [Owes(one, (-2, 1, False, (), 1)), Skipped(-2, 2), Released(-2, 2)]
 
 
 def journal_of(desk: Desk) -> list[Record]:
@@ -395,9 +394,7 @@ def state(spool: Spool) -> State:
 
 def reborn(records: Iterable[Record], max_bytes: int) -> Desk:
     """A spool that is what these records say, by way of bytes."""
-    recollection = Recollection()
-    for record in decode(encode(list(records), 10**9), 10**9):
-        recollection.take(record)
+    recollection = recollected({1: encode(list(records), 1, {}, 10**9)}, 10**9)
     desk = Desk(MemoryJournal(keep=True), max_bytes)
     desk.spool.restore(recollection.streams)
     desk.bench.turn()
