@@ -424,7 +424,8 @@ class Session:
         for message, _ in self.owed():
             self.settlement.drop(message, self, Reason.SESSION_ENDED, now)
         if self.queue is not None:
-            self.settlement.drop_unseen(Reason.SESSION_ENDED, self.queue.unseen)
+            if self.queue.unseen:
+                self.settlement.drop_unseen(Reason.SESSION_ENDED, self.queue.unseen)
             self.queue.clear()
         self.inflight = {}
         if self.past is not None:

@@ -153,7 +153,7 @@ class TestNumbers:
         desk.bench.turn()
         assert desk.normal.end == (2 if is_too_far else 2 + MOST_LOST)
         skipped = [] if is_too_far else [Skipped(-2, MOST_LOST)]
-        assert journal_of(desk) == [Owes(one, (-2, 1, False, ())), *skipped]
+        assert journal_of(desk) == [Owes(one, (-2, 1, False, (), 1)), *skipped]
 
     def test_a_new_epoch_begins_with_1_and_has_no_gap(self) -> None:
         desk = Desk()
@@ -328,7 +328,7 @@ class TestSafety:
         routed, alone = message(b"routed"), message(b"alone", b"alarm", retain=True)
         record = routed.record = Accepted([routed])
         desk.add(routed, alone)
-        assert record.owed == [(-2, 1, False, ())]
+        assert record.owed == [(-2, 1, False, (), 1)]
         assert journal_of(desk) == [Owes(alone, (-1, 1, True, ()))]
 
     def test_those_that_came_together_are_owed_once_in_their_record(self) -> None:
@@ -340,7 +340,7 @@ class TestSafety:
         desk.spool.add(together)
         desk.bench.engine.promises.records.append(record)
         desk.bench.turn()
-        assert record.owed == [(-2, 1, False, ())]
+        assert record.owed == [(-2, 1, False, (), 1)]
         assert journal_of(desk) == [record]
         again = reborn([*first_life(), *journal_of(desk)], 1 << 20)
         assert again.waiting == payloads(1, 2, 3)
@@ -351,7 +351,7 @@ class TestSafety:
         together = messages(1, 2, 3)
         desk.spool.add(together)
         desk.bench.turn()
-        assert journal_of(desk) == [Owes(each, (-2, 1, False, ())) for each in together]
+        assert journal_of(desk) == [Owes(each, (-2, 1, False, (), at)) for at, each in enumerate(together, 1)]
 
     def test_each_change_is_recorded(self) -> None:
         desk = Desk(MemoryJournal(keep=True))
