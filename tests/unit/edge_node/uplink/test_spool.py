@@ -329,7 +329,7 @@ class TestSafety:
         record = routed.record = Accepted([routed])
         desk.add(routed, alone)
         assert record.owed == [(-2, 1, False, (), 1)]
-        assert journal_of(desk) == [Owes(alone, (-1, 1, True, ()))]
+        assert journal_of(desk) == [Owes(alone, (-1, 1, True, (), 1))]
 
     def test_those_that_came_together_are_owed_once_in_their_record(self) -> None:
         desk = Desk(MemoryJournal(keep=True))
