@@ -37,9 +37,13 @@ class Archive(Protocol):
     def safe(self) -> int:
         """The highest position that is on the disk, whatever else counts as committed."""
 
+    @property
+    def begun(self) -> int:
+        """The position that this turn's records will have."""
+
     def when_safe(self, tell: Callable[[], None]) -> None:
-        """Call `tell`, once, when all that was recorded so far is on the disk, with this turn's records, of which there
-        are some.
+        """Call `tell`, once, when this turn's records are on the disk, of which there are some; those who asked earlier
+        are told earlier.
         """
 
     def fetch(
@@ -70,7 +74,7 @@ class Queue:
     """
 
     __slots__ = (
-        "_arrived", "_asked", "_done", "_fresh", "_fresh_bytes", "_gap",  "_head_bytes", "_is_waiting",
+        "_arrived", "_asked", "_done", "_fresh", "_fresh_bytes", "_gap",  "_head_bytes", "_noted_at",
         "_notes", "_places", "archive", "bytes", "count", "end", "head", "is_awaited", "recipient",
     )  # fmt: skip
 
@@ -90,7 +94,7 @@ class Queue:
         self._places = array("Q")  # of the gap and, as far as they are known, of what is fresh, behind `_done` others
         self._done = 0
         self._notes: deque[tuple[int, int, Accepted | Routed | Owes]] = deque()
-        self._is_waiting = False
+        self._noted_at = 0
         self._asked: object = None
 
     def __len__(self) -> int:
@@ -222,13 +226,17 @@ class Queue:
 
     def note(self, first: int, count: int, record: Accepted | Routed | Owes) -> None:
         """Deliveries no. `first` and on are in `record`, from now on or once more."""
-        if self.archive is not None:
+        archive = self.archive
+        if archive is not None:
             self._notes.append((first, count, record))
-            self._wait(self.archive)
+            if self._noted_at != archive.begun:  # the first in this turn
+                self._noted_at = archive.begun
+                archive.when_safe(self._landed)
 
     def forget_notes(self) -> None:
         """Records of which nobody knows whether they are on the disk are to be written once more."""
         self._notes.clear()
+        self._noted_at = 0
 
     def spill(self) -> None:
         """Let go of what is fresh and on the disk, as far as it will not be wanted soon."""
@@ -239,23 +247,12 @@ class Queue:
             self._gap += 1
             known -= 1
 
-    def _wait(self, archive: Archive) -> None:
-        if not self._is_waiting:
-            self._is_waiting = True
-            archive.when_safe(self._landed)
-
     def _landed(self) -> None:
-        archive = self.archive
-        self._is_waiting = False
-        if archive is None:
-            return
-        notes = self._notes
-        while notes and 0 < position_of(notes[0][2].place) <= archive.safe:
+        archive, notes = self.archive, self._notes
+        while notes and archive is not None and 0 < position_of(notes[0][2].place) <= archive.safe:
             first, count, record = notes.popleft()
             self._land(first, count, record.place)
         self.spill()
-        if notes:
-            self._wait(archive)
 
     def _land(self, first: int, count: int, place: int) -> None:
         places, begin = self._places, self._behind

@@ -71,6 +71,11 @@ class Archive:
         """See `broker.core.queue.Archive`."""
         return self._safe()
 
+    @property
+    def begun(self) -> int:
+        """See `broker.core.queue.Archive`."""
+        return self._begun()
+
     def when_safe(self, tell: Callable[[], None]) -> None:
         """See `broker.core.queue.Archive`."""
         self._unsafe.append((self._begun(), tell))

@@ -37,6 +37,7 @@ class Disk:
         self.lost: set[int] = set()
         self.position = 0
         self.safe = 0
+        self.is_telling = False
         self._tells: list[tuple[int, Callable[[], None]]] = []
         self._wanted: list[tuple[int, Sequence[int], Any]] = []
 
@@ -47,8 +48,12 @@ class Disk:
         self.records[record.place] = first, record
         return record
 
+    @property
+    def begun(self) -> int:
+        return self.position + self.is_telling  # nothing is recorded while it tells
+
     def when_safe(self, tell: Callable[[], None]) -> None:
-        self._tells.append((self.position, tell))
+        self._tells.append((self.begun, tell))
 
     def fetch(self, recipient: int, first: int, places: Sequence[int], arrived: Any) -> None:
         assert recipient == RECIPIENT
@@ -59,8 +64,10 @@ class Disk:
         self.safe = max(self.safe, min(position, self.position))
         told = [tell for at, tell in self._tells if at <= self.safe]
         self._tells = [each for each in self._tells if each[0] > self.safe]
+        self.is_telling = True
         for tell in told:
             tell()
+        self.is_telling = False
 
     def arrive(self) -> None:
         wanted, self._wanted = self._wanted, []
@@ -133,10 +140,16 @@ class Story:
     def clean(self) -> None:
         """All that waits is recorded once more, and what was before that goes."""
         before = self.disk.position
-        self.rewrite(0, len(self.model))
-        self.disk.commit(self.disk.position)
-        self.disk.arrive()
-        self.disk.records = {at: each for at, each in self.disk.records.items() if position_of(at) > before}
+
+        def forget() -> None:
+            self.disk.arrive()  # what was asked for earlier is read before that
+            self.disk.records = {at: each for at, each in self.disk.records.items() if position_of(at) > before}
+
+        for skip in range(0, len(self.model), 4):
+            self.rewrite(skip, 4)
+        self.disk.when_safe(forget)
+        for position in range(self.disk.safe, self.disk.position + 1):
+            self.disk.commit(position)
 
     def lose(self, skip: int) -> None:
         self.disk.lost.add(self.next - len(self.model) + skip)
@@ -250,6 +263,18 @@ def test_what_is_asked_for_comes_before_the_head_is_empty_and_once() -> None:
     story.arrive()
     assert story.moments == [5]
     assert story.queue.is_ready
+    story.finish()
+
+
+def test_when_a_commit_is_told_all_places_up_to_there_are_known() -> None:
+    story = Story()
+    for _ in range(6):
+        story.append(1)
+    for batches in range(1, 7):
+        story.commit(1)
+        assert story.queue.unseen == max(0, batches - len(story.queue.head))
+    story.clean()
+    story.check()
     story.finish()
 
 

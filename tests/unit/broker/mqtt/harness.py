@@ -106,6 +106,10 @@ class ReadableJournal:
         self.committed = self.safe = position
         return position
 
+    @property
+    def begun(self) -> int:
+        return self.committed + 1
+
     def when_safe(self, tell: Callable[[], None]) -> None:
         self._tells.append(tell)
 
