@@ -66,7 +66,7 @@ class Yard:
         self.until(lambda: len(self.streams) == len(self.clients))
         return client
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = 3.0) -> None:
+    def until(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
         """Run the loop until `condition` holds."""
 
         async def wait() -> None:
