@@ -18,7 +18,8 @@ from broker.journal.batches import Batches
 from broker.journal.codec import DamagedRecordError, outline, split
 from broker.journal.places import Places
 from broker.journal.reading import Damage, Reading
-from broker.mqtt.recollection import GONE, UNKNOWN, Recollection
+from broker.mqtt.recollection import Recollection
+from broker.mqtt.remembered import GONE, UNKNOWN
 from oriole.quantities import bytes_in_words
 
 WORDS: Final = {

@@ -21,7 +21,7 @@ from edge_node.uplink.classes import CLASSES, Classes
 
 if TYPE_CHECKING:
     from broker.core.sink import Sink
-    from broker.mqtt.recollection import RememberedStream
+    from broker.mqtt.remembered import RememberedStream
 
 MOST_LOST: Final = 1 << 20
 """Numbers that a power cut can have taken, of what was sent in a second with relaxed durability: more than any."""
