@@ -50,8 +50,10 @@ WINDOW_S: Final = 0.01
 """So long a commit may wait to be worth its pages."""
 ENOUGH_BYTES: Final = 3 * PAGE_BYTES
 """With so much waiting nothing is gained by more: at most a third of what is written was written before."""
-GAPS: Final = 2
-"""A stream that pauses for so many times its usual gap has ended: its senders may be waiting for this commit."""
+GAPS: Final = 4
+"""A stream that pauses for so many times its usual gap, or a tenth of the window, has ended: its senders may be waiting
+for this commit.
+"""
 
 HURRY_BYTES: Final = 8 << 20
 """With so much waiting a commit begins before its time: a card that writes 10 MB/s needs a second for it."""
@@ -91,7 +93,7 @@ class Flow:
     @property
     def pause_s(self) -> float:
         """After so long without a batch there is no stream any more."""
-        return min(GAPS / self._batches, 1) * WINDOW_S
+        return min(GAPS / self._batches, 0.1) * WINDOW_S
 
 
 class DiskJournal:
