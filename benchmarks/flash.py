@@ -49,6 +49,9 @@ class Broker:
             _write(journal / f"{number + 1:08}.spare", SPARE_BYTES)
         command = [sys.executable, "-m", "oriole", "broker", "--listen", "mqtt://127.0.0.1:0", "--log-level", "error"]
         command += ["--data", str(folder / "data"), "--durability", durability]
+        config = folder / "roomy.yaml"
+        config.write_text("limits: {max_queue_messages: 10000000, max_queue_bytes: 1000000000}\n")
+        command += ["--config", str(config)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         found = re.search(r":(\d+)$", self._process.stdout.readline().strip())
@@ -72,6 +75,9 @@ def _write(path: Path, size: int) -> None:
         for _ in range(size >> 20):
             file.write(os.urandom(1 << 20))
         os.fsync(file.fileno())
+        os.posix_fadvise(
+            file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED
+        )  # or the kernel counts the pieces that it wrote it in
 
 
 class Crowd:
