@@ -113,7 +113,7 @@ def read(stream: BinaryIO, folder: Path, progress: Progress) -> About:
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=PIECE_BYTES) as tar:
             return _read(tar, folder, progress)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, UnicodeDecodeError) as error:
         raise ArchiveError(f"this is no export, or it was cut off: {error}") from None
 
 
@@ -123,7 +123,7 @@ def _read(tar: tarfile.TarFile, folder: Path, progress: Progress) -> About:
     digest.update(first)
     try:
         about = msgspec.json.decode(first, type=About)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{FIRST} in it cannot be read: {error}") from None
     done = 0
     for file in about.files:

@@ -30,7 +30,8 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    outcomes = [msgspec.json.decode(line, type=Outcome) for line in (tmp_path / "finished.jsonl").open()]
+    lines = (tmp_path / "finished.jsonl").read_text().splitlines()
+    outcomes = [msgspec.json.decode(line, type=Outcome) for line in lines]
     assert sum(outcome.acknowledged for outcome in outcomes) > 1000
     assert sum(outcome.restarts for outcome in outcomes) > 5
     assert sum(outcome.edges for outcome in outcomes) > 5
