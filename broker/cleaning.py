@@ -77,6 +77,8 @@ class Cleaner:
         """Let go of all history that there is now. Raises JournalError."""
         while self._round is not None:  # it began before this was asked for
             await asyncio.wait((self._round,))
+        if trouble := self._journal.trouble:
+            raise JournalError(f"the disk takes nothing at the moment: {trouble}: make room first")
         self._timer.cancel()
         begun = self._begin(self._journal.end_segment())
         await asyncio.wait((begun,))
@@ -88,7 +90,11 @@ class Cleaner:
             history = self._journal.history
         except OSError:
             history = None  # the disk has worse trouble
-        if history is not None and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes):
+        if (
+            history is not None
+            and not self._journal.trouble
+            and history.bytes >= max(self.least_bytes, TIMES * self._live_bytes)
+        ):
             self._begin(history.upto)
         else:
             self._timer = self._host.loop.call_later(LOOK_S, self._look)
@@ -103,6 +109,9 @@ class Cleaner:
 
     def _clean(self, upto: int, written_bytes: int, read: Sequence[Delivery | None] | None = None) -> None:
         """Write the next portion, `read` for it where it asked; after the last, wait until all is on the disk."""
+        if self._journal.failures != self._failures:
+            self._give_up(NOT_TAKEN)
+            return
         again = partial(self._clean, upto, written_bytes)
         if self._journal.is_behind and read is None:
             self._timer = self._host.loop.call_later(BEHIND_S, again)
@@ -119,11 +128,22 @@ class Cleaner:
         else:
             self._live_bytes = self._journal.written_bytes - written_bytes
             self._host.engine.promises.records.append(Placed(self._service.router.order))  # what to wait for
-            archive.when_safe(partial(self._finish, upto))
+            archive.when_safe(partial(self._finish, self._round, upto))
+            self._timer = self._host.loop.call_later(BEHIND_S, partial(self._watch, self._round))
         self._host.wake()
 
-    def _finish(self, upto: int) -> None:
+    def _watch(self, of: asyncio.Future[str] | None) -> None:
+        """Do not wait for a disk that has failed: that it will be well again is not of this round."""
+        if self._round is of and self._journal.failures != self._failures:
+            self._give_up(NOT_TAKEN)
+        elif self._round is of:
+            self._timer = self._host.loop.call_later(BEHIND_S, partial(self._watch, of))
+
+    def _finish(self, of: asyncio.Future[str] | None, upto: int) -> None:
         """All that lives is on the disk behind segment `upto`, unless some of it was refused or lost."""
+        if self._round is not of:
+            return
+        self._timer.cancel()
         if self._journal.failures != self._failures:
             self._give_up(NOT_TAKEN)
         else:

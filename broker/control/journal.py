@@ -67,6 +67,7 @@ class JournalCommands:
         """Rows while it is under way: bytes that were written anew so far, and whatever else came meanwhile."""
         before = self._journal.written_bytes
         task = self._loop.create_task(self._cleaner.clean())
+        task.add_done_callback(_seen)  # also where nobody waits for it any more
         while not task.done():
             await asyncio.wait((task,), timeout=PROGRESS_S)
             yield {"written_bytes": self._journal.written_bytes - before}
@@ -76,5 +77,10 @@ class JournalCommands:
             raise RefusedError(f"the old files stay: {error}") from error
 
 
+def _seen(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
 def _no_copy(error: OSError) -> RefusedError:
-    return RefusedError(f"no copy could be made: {error.strerror}: stop the node, and try again")
+    return RefusedError(f"no copy could be made: {error.strerror}: make room, or stop the node, and try again")

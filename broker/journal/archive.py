@@ -105,6 +105,7 @@ class Archive:
         with self._ready:
             self._is_closing = True
             self._ready.notify()
+        self._batches.stop()
         if self._thread is not None:
             self._thread.join()
         self._batches.close()
@@ -112,6 +113,7 @@ class Archive:
     def _put(self, request: Request | Callable[[], None]) -> None:
         with self._ready:
             if self._thread is None:
+                self._batches.is_patient = True  # now that nobody waits for it
                 self._thread = Thread(target=self._run, name="archive", daemon=True)
                 self._thread.start()
             self._requests.append(request)

@@ -7,9 +7,12 @@ and told once for each batch.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +25,11 @@ from broker.journal.frames import Frame, mark, read_at
 from broker.journal.places import Places
 from broker.journal.reading import Damage
 
+SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR))
+"""What is missing for a read today may be there tomorrow, and the file is whole."""
+RETRY_S: Final = 0.2
+TRIES: Final = 5
+"""Before a file that cannot be read counts as damaged."""
 MOST_HELD: Final = 4
 """Batches: of messages that were taken over before they were routed, two are needed in turns."""
 
@@ -61,9 +69,12 @@ class Batches:
         places: where its batches are.
         shift_of: what is subtracted from times in a frame, by the header of its file.
         report: told of each batch that cannot be read.
+
+    Attributes:
+        is_patient: it may wait for what is scarce, for nobody waits for it.
     """
 
-    __slots__ = ("_files", "_folder", "_held", "_places", "_report", "_shift_of")
+    __slots__ = ("_files", "_folder", "_held", "_is_over", "_places", "_report", "_shift_of", "is_patient")
 
     def __init__(
         self,
@@ -78,6 +89,8 @@ class Batches:
         self._report = report
         self._held: dict[int, Batch | None] = {}
         self._files: dict[int, int] = {}
+        self._is_over = Event()
+        self.is_patient = False
 
     def message(self, place: int, index: int) -> Message | None:
         """Message no. `index`, from 0, of the record in `place`."""
@@ -151,13 +164,29 @@ class Batches:
         header, offset = where
         file = name("segment", header.number)
         try:
-            frame = read_at(self._open(header.number), mark("segment", header.number), offset)
+            frame = self._frame(header.number, offset)
             if frame is not None and frame.position == position:
                 return Batch(frame.blob, self._shift_of(frame, header))
             self._report(Damage(file, offset, 0, "garbled since it was written"))
         except (OSError, DamagedRecordError) as error:
             self._report(Damage(file, offset, 0, getattr(error, "strerror", None) or str(error)))
         return None
+
+    def _frame(self, number: int, offset: int) -> Frame | None:
+        """What is in a segment there. Raises OSError for what does not pass by itself."""
+        for tries in count(1):
+            try:
+                return read_at(self._open(number), mark("segment", number), offset)
+            except OSError as error:
+                passes = self.is_patient and error.errno in SCARCE
+                if self._is_over.is_set() or (tries >= TRIES and not passes):
+                    raise
+                self._is_over.wait(RETRY_S)
+        return None
+
+    def stop(self) -> None:
+        """From any thread: wait for nothing any more."""
+        self._is_over.set()
 
     def _open(self, number: int) -> int:
         if number not in self._files:

@@ -179,6 +179,11 @@ class DurableJournal:
         return self._appended
 
     @property
+    def trouble(self) -> str:
+        """Why nothing is taken at the moment; empty: it is."""
+        return (self._disk.failure or "all that lives is being written anew") if self._is_void or self._anew_at else ""
+
+    @property
     def is_behind(self) -> bool:
         """Whether publishers have to wait for the disk."""
         return self._disk.waiting_bytes >= MOST_UNSAFE_BYTES
@@ -186,6 +191,7 @@ class DurableJournal:
     def append(self, batch: Sequence[Record]) -> int:
         """See `Journal`."""
         if self._is_void:
+            self.failures += 1
             raise JournalError(self._disk.failure or "the journal is being written anew")
         blob = encode(batch, self._appended + 1, self._taken, self._shift_ms)
         self.written_bytes += len(blob)

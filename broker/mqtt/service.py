@@ -243,8 +243,9 @@ class MqttService:
             session.window = min(RECEIVE_MAXIMUM_OF_3_1_1, limits.receive_maximum)
             session.max_packet_bytes = 0
         session.encoding = encoding_of(connection.version, session.max_packet_bytes)
-        session.node = self._greet(asked, answer) if connection.version == V5 else None
+        earlier, session.node = session.node, self._greet(asked, answer) if connection.version == V5 else None
         if session.node is not None:
+            self._notice(connection, session, earlier)
             self.nodes[session.node.epoch] = session
             connection.max_packet_bytes = limits.max_packet_bytes + MOST_STAMP_BYTES
             session.encoding = NodeForm(self.name, max_packet_bytes=session.max_packet_bytes)
@@ -274,6 +275,17 @@ class MqttService:
             session.recorded = session.persistent
             session.renumber()
             records += session_records(session, now)
+
+    def _notice(self, connection: Connection, session: Session, earlier: Peer | None) -> None:
+        """Say so where a node comes with another memory than it had: what waits was for the other one."""
+        waiting = len(session.queue or ())
+        if (
+            waiting
+            and earlier is not None
+            and session.node is not None
+            and earlier.epoch not in ("", session.node.epoch)
+        ):
+            self.report(connection, f"another data folder than before: {waiting} messages that wait for it go there")
 
     def _greet(self, asked: Properties, answer: Properties) -> Peer | None:
         """Whether the client is another node; if it is, tell it who we are, and what we have of it."""

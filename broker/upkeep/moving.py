@@ -49,6 +49,9 @@ def _output(target: Path | None) -> Iterator[BinaryIO]:
             abandon(sys.stdout.buffer)
             raise UpkeepError(f"cannot write to standard output: {error.strerror}") from error
         return
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise UpkeepError(f"{target} is no file: name one, or `-` for standard output")
     unfinished = target.with_name(f"{target.name}.new")
     try:
         with create_private(unfinished) as file:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from broker.core.parcels import parcel_of
+from broker.core.message import Message
+from broker.core.parcels import header_of, parcel_of
 from edge_node.uplink.spool import Spool, Stream
 from oriole.link.uplink import Window
 from oriole.wire.uplink import MOST_PARCELS, Batch, Parcel, UplinkError, decode_answer, encode
@@ -22,10 +23,10 @@ MOST_UNSENT: Final = 32 << 10
 """Bytes that the kernel was given and has not sent: with more, what is urgent would wait where nobody can overtake."""
 LOOK_MS: Final = 10
 """How soon it is looked again whether it has."""
-PARCEL_BYTES: Final = 16
-"""What a parcel is longer than its topic and payload, about."""
-HEADROOM: Final = 1_024
-"""What a packet with one parcel is longer than that parcel's topic and payload, at most, if it has no facts."""
+PARCEL_BYTES: Final = 32
+"""What a parcel is longer than its topic, payload, path and facts, at most."""
+HEADROOM: Final = 128
+"""What a packet is longer than its parcels, at most."""
 
 
 class Batches:
@@ -63,7 +64,8 @@ class Batches:
             if batch is None:
                 continue
             payload = encode(batch)
-            self._uplink.send_batch(payload, now)
+            if not self._uplink.send_batch(payload, now):
+                return
             window.sent(len(payload), now)
             self._on_the_way.append(stream)
 
@@ -105,13 +107,15 @@ class Batches:
         first = stream.next
         size = 0
         ended: list[tuple[int, bool]] = []
+        largest = self._uplink.max_packet_bytes - HEADROOM
         for number, message in stream.unsent():
-            if size >= most_bytes or len(parcels) >= MOST_PARCELS:
+            takes = 0 if message is None else _size(message, now)
+            if size >= most_bytes or len(parcels) >= MOST_PARCELS or (parcels and size + takes > largest):
                 break
             stream.next = number + 1
             if message is not None:
                 is_late = 0 < message.expires_at <= now
-                if is_late or message.size > self._uplink.max_packet_bytes - HEADROOM:
+                if is_late or takes > largest:
                     ended.append((number, is_late))
                     message = None
             if message is None:
@@ -121,7 +125,16 @@ class Batches:
                     parcels.append(1)
             else:
                 parcels.append(parcel_of(message, now))
-                size += len(message.topic) + len(message.payload) + PARCEL_BYTES
+                size += takes
         for number, is_late in ended:
             self._uplink.give_up(stream, number, is_late, now)
         return Batch(stream.traffic_class, first, parcels) if parcels else None
+
+
+def _size(message: Message, now: int) -> int:
+    """Bytes of a message as a parcel, or a few more."""
+    header = message.header
+    if header is None or header is header_of(header.node_path):
+        path = header.node_path if header is not None else ()
+        return len(message.topic) + len(message.payload) + sum(len(name) + 2 for name in path) + PARCEL_BYTES
+    return len(encode(parcel_of(message, now)))

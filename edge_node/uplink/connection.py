@@ -75,8 +75,7 @@ class UplinkConnection:
         self._dialler.close()
         if self._task is not None:
             self._task.cancel()
-        if self._line is not None:
-            self._uplink.leave(self._host.now())
+        self._uplink.leave(self._host.now())
 
     async def _keep_connected(self) -> None:
         loop = self._host.loop

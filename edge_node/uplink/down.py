@@ -86,7 +86,7 @@ class Downstream:
             self._recovering = has_lost
         if not session_present:
             self._enquiries.restart()
-        if not session_present or not keeps_state:
+        if is_other_order or not session_present or not keeps_state:
             self.interests.restart()
 
     def closed(self) -> None:

@@ -42,6 +42,11 @@ class Singles:
         self._sent: dict[int, tuple[Stream, int]] = {}
         self._retry_at = 0
 
+    def forget(self) -> None:
+        """What was sent went to somebody else: it is to go up anew."""
+        self._sent.clear()
+        self._retry_at = 0
+
     def pump(self, now: int) -> None:
         """Give the client what the window has room for."""
         if self._retry_at:

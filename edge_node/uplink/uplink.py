@@ -83,9 +83,10 @@ class Uplink:
     remote = True
 
     __slots__ = (
-        "_batches", "_channel", "_down", "_has_met", "_is_early", "_make_epoch", "_meets", "_opened_at", "_round_trip",
-        "_settlement", "_singles", "_spool", "_tell", "_unsent_bytes", "_welcomed", "centre", "client", "connected",
-        "full", "greeting", "max_packet_bytes", "name", "persistent", "router", "unwelcome", "wake_at",
+        "_batches", "_channel", "_down", "_has_met", "_is_early", "_is_renumbered", "_make_epoch", "_meets",
+        "_opened_at", "_round_trip", "_settlement", "_singles", "_spool", "_tell", "_unsent_bytes", "_welcomed",
+        "centre", "client", "connected", "full", "greeting", "max_packet_bytes", "name", "persistent", "router",
+        "unwelcome", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +121,7 @@ class Uplink:
         self._meets = False  # written down that the centre knows this life
         self._has_met = False  # and safe
         self._is_early = False
+        self._is_renumbered = False
         self._down = Downstream(self, client)
         self._spool = Spool(router, self, classes, max_bytes, self._down.confirm)
         self._spool.on_safe = self._pump
@@ -202,8 +204,9 @@ class Uplink:
 
     def leave(self, now: int) -> None:
         """Say goodbye: this edge stops. Its session at the centre goes on."""
-        if self.waiting and not self.persistent:
-            self.report(f"{self.waiting} messages never reached the centre")
+        if self.waiting:
+            then = "they go up after the next start" if self.persistent else "they are lost, for there is no `data`"
+            self.report(f"{self.waiting} messages did not reach the centre: {then}", not self.persistent)
         self.connected = False
         self.client.disconnect(now)
         self.flush(now)
@@ -328,24 +331,30 @@ class Uplink:
         properties = message_properties(message, (), now, stamp.pairs())
         return self.client.publish(message.topic, message.payload, qos, message.retain, properties, now=now) or 0
 
-    def send_batch(self, batch: bytes, now: int) -> None:
-        """Publish a batch."""
-        self.client.publish(BATCH.encode(), batch, 0, now=now)
+    def send_batch(self, batch: bytes, now: int) -> bool:
+        """Publish a batch. False where the client takes none at the moment."""
+        try:
+            self.client.publish(BATCH.encode(), batch, 0, now=now)
+        except (PublishRefused, QueueFull) as error:
+            self.report(f"a batch of {len(batch)} bytes cannot be sent: {error}", True)
+            self.close()
+            return False
         self.flush(now)
+        return True
 
     def give_up(self, stream: Stream, number: int, is_late: bool, now: int) -> None:
         """A message that waited will not go up: its time is over, or the centre takes none of its size."""
-        if is_late:
+        if is_late and stream.first <= number < stream.end:
             message = stream.messages[number - stream.first]
             if message is not None:
                 self._settlement.expire(message, self, now)
             self._spool.strike(stream, number, now)
-        else:
+        elif not is_late:
             self.settle(stream, number, Reason.TOO_LARGE, now)
 
     def settle(self, stream: Stream, number: int, reason: Reason | None, now: int) -> None:
         """A message has arrived, or, for a reason, never will."""
-        message = stream.messages[number - stream.first]
+        message = stream.messages[number - stream.first] if stream.first <= number < stream.end else None
         if message is None:
             return
         if reason is None:
@@ -402,14 +411,25 @@ class Uplink:
             and _greeting_of(event.properties.user_property) is not None
         ):
             self.report(f"{words}: this data folder is a copy, or was restored; {TWICE}", True)
-            self.renumber()
+            self._begin_anew()
             return
         self.unwelcome = reason not in BUSY
         is_for_people = self.unwelcome or event.properties.reason_string is not None
         self.report(f"the centre refuses this edge: {words}", is_for_people)
 
     def _welcome(self, event: Connected, now: int) -> None:
-        centre = _greeting_of(event.properties.user_property)
+        try:
+            centre = Greeting.read(event.properties.user_property)
+        except StampError as error:
+            self.unwelcome = True
+            self.report(f"the centre's greeting makes no sense: {error}", True)
+            self.client.disconnect(now)
+            return
+        if centre is not None and self.client.unsettled:  # these were for a broker of another make
+            self.client.forget_messages()
+            self._singles.forget()
+            self.close()
+            return
         if centre is not None and centre.name == self.name:
             self.unwelcome = True
             self.report(f"the centre is called {self.name} like this edge, or is this edge: nothing flows", True)
@@ -430,7 +450,7 @@ class Uplink:
         else:
             if not self._meets and not self._catches_up(centre):
                 self.report(f"{centre.name} has messages that this edge knows nothing of; {TWICE}", True)
-                self.renumber()
+                self._begin_anew()
                 self.close()
                 return
             if not self._is_early:
@@ -460,7 +480,14 @@ class Uplink:
     def met(self, now: int) -> None:
         """It is written down."""
         self._has_met = True
+        self._is_renumbered = False
         self._pump(now)
+
+    def _begin_anew(self) -> None:
+        """Renumber for a centre that does not know us; without haste where that was of no use before."""
+        self.unwelcome = self._is_renumbered
+        self._is_renumbered = True
+        self.renumber()
 
     def renumber(self) -> None:
         """Begin a new epoch: nobody knows any more which message has which number."""

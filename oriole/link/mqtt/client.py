@@ -192,6 +192,13 @@ class Client:
         self._output_bytes = 0
         return data
 
+    def forget_messages(self) -> None:
+        """What was published with QoS 1 or 2 and is not settled is to go nowhere, nor is what is not written yet."""
+        for identifier in self._outbox.forget():
+            self._identifiers.free(identifier)
+        self._output.clear()
+        self._output_bytes = 0
+
     def disconnect(
         self, now: int, reason_code: ReasonCode = ReasonCode.NORMAL_DISCONNECTION, properties: Properties | None = None
     ) -> None:

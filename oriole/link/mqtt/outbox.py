@@ -91,6 +91,14 @@ class Outbox:
         self._released.clear()
         return completed
 
+    def forget(self) -> list[int]:
+        """All messages are gone; their packet identifiers."""
+        identifiers = [*(identifier for identifier, _ in self._waiting), *self._sent, *self._released]
+        for held in (self._waiting, self._sent, self._lifetimes, self._released):
+            held.clear()
+        self.held_bytes = 0
+        return identifiers
+
     def _wait_again(self, dup: int) -> None:
         again = [
             (identifier, bytes((packet[0] & ~DUP | dup,)) + packet[1:]) for identifier, packet in self._sent.items()

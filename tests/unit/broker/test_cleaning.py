@@ -103,3 +103,31 @@ def test_a_disk_that_fails_keeps_the_old_files_and_says_so(data: DataDir, monkey
 
     live(data, nothing)
     live(data, clean)
+
+
+@pytest.mark.parametrize("when", ["before it begins", "under way"])
+def test_a_disk_that_takes_nothing_keeps_the_old_files(
+    data: DataDir, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(cleaning, "BEHIND_S", 0.01)
+
+    async def clean(node: Node) -> None:
+        assert node.journal is not None
+        if when == "under way":
+            cleaned = asyncio.ensure_future(node.cleaner.clean())
+            await asyncio.sleep(0)
+        node.journal._is_void = True  # as after a failure
+        if when != "under way":
+            cleaned = asyncio.ensure_future(node.cleaner.clean())
+        await asyncio.wait((cleaned,))
+        error = cleaned.exception()
+        assert isinstance(error, JournalError)
+        assert str(error).endswith("make room first" if when != "under way" else cleaning.NOT_TAKEN)
+        node.journal._is_void = False
+        await asyncio.sleep(0.1)
+        assert bases(data) == []
+        await node.cleaner.clean()  # with room, it works again
+        assert len(bases(data)) == 1
+
+    live(data, nothing)
+    live(data, clean)

@@ -14,6 +14,7 @@ from broker.core.questions import Verdict
 from broker.core.records import Accepted
 from broker.core.settlement import Reason
 from broker.listeners.tcp import Stream
+from broker.mqtt.service import MqttService
 from edge_node.uplink.spool import MOST_LOST
 from oriole.config import Limits
 from oriole.link.uplink import Mark
@@ -324,6 +325,25 @@ def test_a_centre_that_lost_its_memory_gets_the_values_set_here_back() -> None:
     new.member("talker").publish("news", b"!", 1)
     world.settle()
     assert below.heard()[-1] == b"!"
+
+
+def test_a_centre_that_went_back_in_time_and_its_edge_agree_again() -> None:
+    """Restored from a copy: it knows the edge's session, and an older past, in an order of its own."""
+    house = House()
+    house.hear(house.edge, "#")
+    house.say(house.centre, "tariff", b"old", retain=True)
+    house.say(house.centre, "tariff", b"new", retain=True)
+    house.say(house.edge, "lamp", b"on", retain=True)
+    house.link.cut()
+    house.centre.service.epoch = "of the copy"
+    house.centre.router.order = 1
+    for topic, payload in ((b"tariff", b"old"), (b"lamp", b"")):
+        house.centre.router.publish(Message(topic, payload, 1, True), house.centre.now)
+    house.centre.router.retained.remove(b"lamp")
+    session = house.centre.service.sessions["oriole-edge-edge"]
+    session.queue = None  # nothing waits there
+    house.world.connect(house.edge, house.centre)
+    assert house.values() == [{b"tariff": b"old", b"lamp": b"on"}] * 2
 
 
 def test_the_end_of_an_earlier_snapshot_deletes_nothing_that_it_named() -> None:
@@ -680,3 +700,42 @@ def test_a_message_that_expires_on_its_way_up_is_settled_and_what_follows_goes_o
     world.advance(1_000)
     assert above.heard() == [b"first", b"long"]
     assert (edge.uplink.waiting, edge.engine.settlement.expired) == (0, 1)
+
+
+@pytest.mark.parametrize("count", [100, 300, 1000])
+def test_what_a_broker_of_another_make_did_not_acknowledge_goes_up_to_ours_once(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    other, centre, edge = Centre("other"), Centre(), Edge()
+    greet = MqttService._greet
+    monkeypatch.setattr(
+        MqttService, "_greet", lambda self, *asked: None if self is other.service else greet(self, *asked)
+    )
+    world = World(other, centre, edge)
+    above = Listener(centre, "#", 1, V5)
+    silent = world.connect(edge, other)
+    world.links.clear()  # nothing comes or goes any more
+    talker = edge.member("talker")
+    for number in range(count):
+        talker.publish("t", b"%d" % number, 1)
+    silent.cut()
+    for _ in range(2):  # the first connection finds out
+        if not edge.uplink.connected:
+            world.connect(edge, centre)
+    assert above.heard() == [b"%d" % number for number in range(count)]
+    assert edge.uplink.waiting == 0
+
+
+@pytest.mark.parametrize("max_packet_bytes", [2048, 8192])
+def test_a_centre_that_takes_small_packets_gets_small_batches(max_packet_bytes: int) -> None:
+    centre, edge = Centre(max_packet_bytes=max_packet_bytes), Edge()
+    world = World(centre, edge)
+    above = Listener(centre, "#", 1, V5)
+    talker = edge.member("talker")
+    for number in range(500):
+        talker.publish("t", b"%d" % number + bytes(40), 1)
+    talker.publish("t", bytes(max_packet_bytes + 3000), 1)
+    talker.publish("t", b"last", 1)
+    world.connect(edge, centre)
+    assert above.heard() == [*(b"%d" % number + bytes(40) for number in range(500)), b"last"]
+    assert edge.uplink.waiting == 0
