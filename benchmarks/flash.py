@@ -7,7 +7,7 @@ FOLDER is on the disk to measure and must be a real one, not tmpfs. Messages of 
 are used for the first time, `over` one that writes over older ones, as a node does that has run for a while.
 
 The first figure is that of the block device, with what the file system itself writes; others must not use it meanwhile,
-and what they do in five seconds without the broker is taken off. The second is what the kernel says that the process
+and what they do in two seconds without the broker is taken off. The second is what the kernel says that the process
 has written (`write_bytes` in /proc/PID/io). docs/benchmarks/flash.md draws on it.
 """
 
@@ -30,10 +30,10 @@ from oriole.wire.mqtt import V311, Connect, PubAck, Publish, Splitter, Subscribe
 RATES: Final = (1, 10, 100, 1000, 5000, 20_000)
 PAYLOAD: Final = bytes(100)
 PUBLISHERS: Final = 20
-LASTS_S: Final = 8.0
-SLOW_LASTS_S: Final = 20.0
+LASTS_S: Final = 5.0
+SLOW_LASTS_S: Final = 10.0
 """Below ten messages a second."""
-IDLE_S: Final = 5.0
+IDLE_S: Final = 2.0
 TICK_S: Final = 0.0002
 SPARE_BYTES: Final = 64 << 20
 SPARES: Final = 2
@@ -156,7 +156,7 @@ def measure(device: Device, folder: Path, durability: str, is_new: bool, is_onli
     broker = Broker(folder, durability, is_new)
     try:
         crowd = Crowd(broker.port, is_online)
-        time.sleep(2)  # the room of the first file, where it is new
+        time.sleep(1)  # the room of the first file, where it is new
         before = device.written_bytes
         time.sleep(IDLE_S)
         others_per_s = (device.written_bytes - before) / IDLE_S

@@ -50,7 +50,7 @@ WINDOW_S: Final = 0.01
 """So long a commit may wait to be worth its pages."""
 ENOUGH_BYTES: Final = 3 * PAGE_BYTES
 """With so much waiting nothing is gained by more: at most a third of what is written was written before."""
-GAPS: Final = 8
+GAPS: Final = 4
 """A stream that pauses for so many times its usual gap, or a tenth of the window, has ended: its senders may be waiting
 for this commit.
 """
@@ -69,30 +69,21 @@ class Reach:
 
 
 class Flow:
-    """How much comes, and how close together.
+    """How much comes, and how often: sums of which the past counts for less and less, as much as `WINDOW_S` of now."""
 
-    Senders that wait for a commit before they go on come in bursts, with a long gap behind each: so it is the usual gap
-    that counts, the median, and not the mean.
-    """
-
-    __slots__ = ("_added_s", "_bytes", "_came_s", "_gap_s")
+    __slots__ = ("_at", "_batches", "_bytes")
 
     def __init__(self) -> None:
-        self._came_s = 0.0
-        self._gap_s = WINDOW_S
-        self._added_s = 0.0
+        self._at = 0.0
         self._bytes = 0.0
+        self._batches = 0.0
 
-    def came(self, now_s: float) -> None:
-        """A batch comes."""
-        is_longer = now_s - self._came_s > self._gap_s
-        self._came_s = now_s
-        self._gap_s *= 1.05 if is_longer else 0.95
-
-    def add(self, size: int, now_s: float) -> None:
-        """So much was taken since the last time: a sum of which the past counts for less and less."""
-        self._bytes = self._bytes * exp((self._added_s - now_s) / WINDOW_S) + size
-        self._added_s = now_s
+    def add(self, batches: int, size: int, now_s: float) -> None:
+        """So much was taken since the last time."""
+        rest = exp((self._at - now_s) / WINDOW_S)
+        self._at = now_s
+        self._bytes = self._bytes * rest + size
+        self._batches = self._batches * rest + batches
 
     @property
     def fills_pages(self) -> bool:
@@ -102,7 +93,7 @@ class Flow:
     @property
     def pause_s(self) -> float:
         """After so long without a batch there is no stream any more."""
-        return min(GAPS * self._gap_s, WINDOW_S / 10)
+        return min(GAPS / self._batches, 0.1) * WINDOW_S
 
 
 class DiskJournal:
@@ -228,7 +219,6 @@ class DiskJournal:
             before = self._waiting_bytes
             if before >= self._max_waiting_bytes:
                 raise JournalError(f"the disk is {before} bytes behind")
-            self._flow.came(monotonic())
             self._waiting.append(blob)
             self._waiting_bytes = after = before + len(blob)
             self._position += 1
@@ -310,7 +300,7 @@ class DiskJournal:
             if self._flow.fills_pages:
                 self._gather(monotonic() + WINDOW_S)
             batches, self._waiting = self._waiting, []
-            self._flow.add(self._waiting_bytes, monotonic())
+            self._flow.add(len(batches), self._waiting_bytes, monotonic())
             return batches
 
     def _gather(self, until: float) -> None:

@@ -315,26 +315,14 @@ def test_a_journal_that_has_failed_can_be_closed(
 def test_a_flow_fills_pages_while_it_is_fast_enough() -> None:
     flow = disk.Flow()
     for number in range(100):  # 1,000 a second, of 130 bytes
-        flow.add(130, 100 + number / 1000)
+        flow.add(1, 130, 100 + number / 1000)
         assert not flow.fills_pages
     for number in range(100):  # five times as much
-        flow.add(650, 100.1 + number / 1000)
+        flow.add(5, 650, 100.1 + number / 1000)
     assert flow.fills_pages
-    flow.add(130, 101)
+    assert flow.pause_s == pytest.approx(disk.GAPS / 5000, rel=0.1)
+    flow.add(1, 130, 101)
     assert not flow.fills_pages
-
-
-def test_a_flow_ends_after_some_of_its_usual_gaps() -> None:
-    flow = disk.Flow()
-    for number in range(200):
-        flow.came(number / 10_000)
-    assert flow.pause_s == pytest.approx(disk.GAPS / 10_000, rel=0.2)
-    for number in range(200):  # four at a time, and a long gap behind
-        for place in range(4):
-            flow.came(1 + number / 100 + place / 50_000)
-    assert flow.pause_s == pytest.approx(disk.GAPS / 50_000, rel=0.2)
-    for number in range(200):
-        flow.came(10 + number)
     assert flow.pause_s == disk.WINDOW_S / 10
 
 
