@@ -34,6 +34,7 @@ from oriole.config import ProgramConfig
 from oriole.control import SOCKET_NAME
 from oriole.data_dir import DataDir, DataDirError, Identity
 from oriole.logging import Log
+from oriole.sessions.row import SessionRow
 from oriole.urls import Endpoint
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Node:
             epoch=self._epoch().hex(),
         )
         self.commands = Commands()
-        SessionCommands(self.host, self.mqtt).register(self.commands)
+        SessionCommands(self.host, self.mqtt, self.others).register(self.commands)
         self.parts: list[Part] = []
         self.addresses: list[Endpoint] = []
         self.settlements = self._open_settlements()
@@ -128,6 +129,10 @@ class Node:
     def _recall(self, recollection: Recollection) -> None:
         """Be what was remembered."""
         recollection.restore(self.mqtt, self.host.now())
+
+    def others(self) -> Iterator[SessionRow]:
+        """Whom messages wait for beside the sessions, as rows of the same kind."""
+        return iter(())
 
     def records(self) -> Iterator[Record]:
         """What must survive of what this kind of node has beside MQTT."""

@@ -22,6 +22,7 @@ from oriole.data_dir import DataDir
 from oriole.link.mqtt import Client, ClientConfig
 from oriole.link.uplink import MOST_STAMP_BYTES, Greeting
 from oriole.logging import Log
+from oriole.sessions.row import SessionRow
 from oriole.urls import Endpoint, SerialPort
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class EdgeNode(Node):
         super()._recall(recollection)
         if self.uplink is not None:
             self.uplink.go_on(recollection, self.host.now())
+
+    def others(self) -> Iterator[SessionRow]:
+        """See `Node`: the streams to the centre."""
+        return iter(()) if self.uplink is None else self.uplink.rows(self.host.now())
 
     def records(self) -> Iterator[Record]:
         """See `Node`."""

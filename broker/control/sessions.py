@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,13 +32,14 @@ class EndSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SessionCommands:
-    """The commands about the sessions of one service."""
+    """The commands about the sessions of one service, and about `others` whom messages wait for."""
 
-    __slots__ = ("_host", "_service")
+    __slots__ = ("_host", "_others", "_service")
 
-    def __init__(self, host: Host, service: MqttService) -> None:
+    def __init__(self, host: Host, service: MqttService, others: Callable[[], Iterator[SessionRow]]) -> None:
         self._host = host
         self._service = service
+        self._others = others
 
     def register(self, commands: Commands) -> None:
         """Add them to those of a node."""
@@ -52,6 +53,10 @@ class SessionCommands:
         for session in self._chosen(asked.clients):
             if service.sessions.get(session.client_id) is session and (not asked.behind or is_behind(session)):
                 yield row(session, now)
+        if not asked.clients:
+            for other in self._others():
+                if other.queued or not asked.behind:
+                    yield other
         yield Done({"sessions": len(service.sessions), "connected": service.connected})
 
     def _chosen(self, clients: list[str]) -> Iterator[Session]:

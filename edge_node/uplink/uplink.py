@@ -38,6 +38,7 @@ from oriole.link.mqtt import (
     Unsubscribed,
 )
 from oriole.link.uplink import Greeting, Stamp, StampError
+from oriole.sessions.row import SessionRow
 from oriole.wire.mqtt import MAX_PACKET_BYTES, ReasonCode
 from oriole.wire.uplink import ANSWER, BATCH, MOST_NODES
 
@@ -83,7 +84,7 @@ class Uplink:
     remote = True
 
     __slots__ = (
-        "_batches", "_channel", "_down", "_has_met", "_is_early", "_is_renumbered", "_make_epoch", "_meets",
+        "_batches", "_channel", "_down", "_has_met", "_is_early", "_is_renumbered", "_left_at", "_make_epoch", "_meets",
         "_opened_at", "_round_trip", "_settlement", "_singles", "_spool", "_tell", "_unsent_bytes", "_welcomed",
         "centre", "client", "connected", "full", "greeting", "max_packet_bytes", "name", "persistent", "router",
         "unwelcome", "wake_at",
@@ -116,6 +117,7 @@ class Uplink:
         self._channel: Channel | None = None
         self._unsent_bytes: Callable[[], int] = int
         self._opened_at = 0
+        self._left_at = 0
         self._round_trip = 0
         self._welcomed = False
         self._meets = False  # written down that the centre knows this life
@@ -148,6 +150,24 @@ class Uplink:
             yield message, self, is_sent
         for message in self._down.contenders:
             yield message, None, False
+
+    def rows(self, now: int) -> Iterator[SessionRow]:
+        """The streams as what waits for a session is shown."""
+        centre = self.centre.name if self.centre is not None else None
+        for stream in self._spool.streams:
+            is_sent = [number < stream.next for number, message in enumerate(stream.messages, stream.first) if message]
+            yield SessionRow(
+                client=f"uplink {stream.traffic_class}",
+                node=centre,
+                peer=(centre or "centre") if self.connected else None,
+                away_s=None if self.connected else max(0, now - self._left_at) // 1000,
+                ends_in_s=None,
+                subscriptions=0,
+                queued=is_sent.count(False),
+                queued_bytes=stream.bytes,
+                in_flight=is_sent.count(True),
+                is_full=stream.full,
+            )
 
     # ---- The byte stream
 
@@ -195,6 +215,7 @@ class Uplink:
             self.router.engine.pressure.drained(self._channel)
         self._channel = None
         self._unsent_bytes = int
+        self._left_at = now
         self.connected = self._is_early = False
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from unit.broker.mqtt.harness import Bench, Client, LateJournal
@@ -36,7 +37,7 @@ def piece(request: pytest.FixtureRequest) -> Piece:
 class House:
     """A centre and an edge, joined, with a device at each."""
 
-    def __init__(self, piece: Piece = lambda size: size, **limits: int) -> None:
+    def __init__(self, piece: Piece = lambda size: size, **limits: Any) -> None:
         """`limits` are the edge's."""
         self.centre, self.edge = Centre(), Edge(**limits)
         self.world = World(self.centre, self.edge, piece=piece)
@@ -153,6 +154,18 @@ def test_a_value_is_fetched_again_for_whoever_comes_after_it_was_let_go() -> Non
     house.world.advance(31_000)
     assert retained(house.edge) == {}
     assert house.hear(house.edge, "lamp").heard() == [b"on"]
+
+
+def test_what_waits_for_the_centre_is_shown_like_what_waits_for_a_session() -> None:
+    house = House(alarms=["fire"])
+    house.link.cut()
+    house.edge.advance(5_000)
+    for topic in ("fire", "news", "news"):
+        house.say(house.edge, topic, b"x")
+    rows = [(row.client, row.is_connected, row.queued, row.away_s) for row in house.edge.uplink.rows(house.edge.now)]
+    assert rows == [("uplink alarm", False, 1, 5), ("uplink normal", False, 2, 5), ("uplink bulk", False, 0, 5)]
+    house.link = house.world.connect(house.edge, house.centre)
+    assert [(row.is_connected, row.queued) for row in house.edge.uplink.rows(house.edge.now)] == [(True, 0)] * 3
 
 
 def test_reserved_topics_stay() -> None:
