@@ -74,6 +74,7 @@ class EdgeNode(Node):
         self.devices = Devices(self.edge.name, self.router, lambda: self.chance.randbytes(8), log_noise)
         if self.edge.uplink:
             self.uplink = self._make_uplink()
+            self.uplink.left_at = self.host.now()
 
     def _recall(self, recollection: Recollection) -> None:
         self.devices.recall(recollection.marks, self.host.now())

@@ -78,16 +78,17 @@ class Uplink:
         connected: whether messages flow.
         unwelcome: the centre does not want this edge until a person has changed something.
         max_packet_bytes: the largest packet that the centre takes.
+        left_at: when the last connection ended, or this edge was started.
     """
 
     label = "uplink"
     remote = True
 
     __slots__ = (
-        "_batches", "_channel", "_down", "_has_met", "_is_early", "_is_renumbered", "_left_at", "_make_epoch", "_meets",
+        "_batches", "_channel", "_down", "_has_met", "_is_early", "_is_renumbered", "_make_epoch", "_meets",
         "_opened_at", "_round_trip", "_settlement", "_singles", "_spool", "_tell", "_unsent_bytes", "_welcomed",
-        "centre", "client", "connected", "full", "greeting", "max_packet_bytes", "name", "persistent", "router",
-        "unwelcome", "wake_at",
+        "centre", "client", "connected", "full", "greeting", "left_at", "max_packet_bytes", "name", "persistent",
+        "router", "unwelcome", "wake_at",
     )  # fmt: skip
 
     def __init__(
@@ -117,7 +118,7 @@ class Uplink:
         self._channel: Channel | None = None
         self._unsent_bytes: Callable[[], int] = int
         self._opened_at = 0
-        self._left_at = 0
+        self.left_at = 0
         self._round_trip = 0
         self._welcomed = False
         self._meets = False  # written down that the centre knows this life
@@ -160,7 +161,7 @@ class Uplink:
                 client=f"uplink {stream.traffic_class}",
                 node=centre,
                 peer=(centre or "centre") if self.connected else None,
-                away_s=None if self.connected else max(0, now - self._left_at) // 1000,
+                away_s=None if self.connected else max(0, now - self.left_at) // 1000,
                 ends_in_s=None,
                 subscriptions=0,
                 queued=is_sent.count(False),
@@ -215,7 +216,7 @@ class Uplink:
             self.router.engine.pressure.drained(self._channel)
         self._channel = None
         self._unsent_bytes = int
-        self._left_at = now
+        self.left_at = now
         self.connected = self._is_early = False
 
     def close(self) -> None:
