@@ -22,7 +22,7 @@ class Acknowledgements:
         packets: acknowledgements, one or several in a piece.
         count: how many acknowledgements they are.
         received: QoS 2 messages with their packet identifiers.
-        late: filters that get what was published before them, after their SUBACK.
+        late: filters that get what was published before them, after their SUBACK, and up to which place in the order.
     """
 
     __slots__ = ("connection", "count", "late", "packets", "received", "session")
@@ -33,7 +33,7 @@ class Acknowledgements:
         self.packets: list[bytes] = []
         self.count = 0
         self.received: list[tuple[int, Message]] = []
-        self.late: list[bytes] = []
+        self.late: list[tuple[bytes, int]] = []
 
     def add(self, kind: bytes, identifiers: Sequence[bytes]) -> None:
         """Acknowledge packets, if there are any, by four-byte packets that begin with `kind`."""

@@ -30,20 +30,25 @@ class Past:
     A filter that is subscribed again before its turn came is gone through once.
     """
 
-    __slots__ = ("_filter", "_mark", "_messages", "_pause_ms", "_session", "_waiting", "wake_at")
+    __slots__ = ("_before", "_filter", "_mark", "_messages", "_pause_ms", "_session", "_waiting", "wake_at")
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._waiting: dict[bytes, None] = {}
+        self._waiting: dict[bytes, int] = {}
         self._filter = b""
+        self._before = 0  # the place in the order up to which messages were before its filter
         self._messages: Iterator[Message] = iter(())
         self._mark: Message | None = None  # tells a node where the messages end
         self._pause_ms = FIRST_PAUSE_MS
         self.wake_at = 0
 
-    def add(self, filter: bytes) -> None:
-        """A subscription was acknowledged: what its filter matches is to be sent, with RETAIN set [MQTT-3.3.1-8]."""
-        self._waiting[filter] = None
+    def add(self, filter: bytes, before: int = 0) -> None:
+        """A subscription was acknowledged: what its filter matches is to be sent, with RETAIN set [MQTT-3.3.1-8].
+
+        It was made at the place `before` in the order of messages. A push that is held and came later was sent as it
+        came; a retained value may be sent twice, and stays the same.
+        """
+        self._waiting[filter] = before
 
     @property
     def unfinished(self) -> list[bytes]:
@@ -81,6 +86,8 @@ class Past:
         if subscription is None:  # given up meanwhile
             self._messages = iter(())
             self._mark = None
+        elif not message.retain and message.order > self._before:
+            return
         elif not message.expires_at or message.expires_at > now:
             session.late_form(subscription).deliver(message, (session,), now)
 
@@ -96,7 +103,7 @@ class Past:
         if not self._waiting:
             return False
         self._filter = next(iter(self._waiting))
-        del self._waiting[self._filter]
+        self._before = self._waiting.pop(self._filter)
         self._messages = session.router.late(self._filter, now)
         if session.node is not None:  # what changes from now on reaches the node as it happens
             self._mark = nodes.snapshot_end(session, [self._filter])

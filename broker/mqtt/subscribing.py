@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from broker.core.questions import Action
 from broker.core.records import Subscribed, Unsubscribed
 from broker.mqtt.past import Past
@@ -11,10 +13,12 @@ from oriole.wire.mqtt import ReasonCode, SubAck, Subscribe, UnsubAck, Unsubscrib
 SHARED = "$share/"
 
 
-def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, list[bytes]]:
-    """Take the filters of a SUBSCRIBE (3.8); the SUBACK, and which of them get what was published before."""
+def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, list[tuple[bytes, int]]]:
+    """Take the filters of a SUBSCRIBE (3.8); the SUBACK, and which of them get what was published before, up to which
+    place in the order.
+    """
     codes: list[ReasonCode] = []
-    late: list[bytes] = []
+    late: list[tuple[bytes, int]] = []
     identifier = next(iter(packet.properties.subscription_identifier), 0)
     for asked in packet.subscriptions:
         filter = asked.topic_filter.encode()
@@ -29,7 +33,7 @@ def subscribe(session: Session, packet: Subscribe, now: int) -> tuple[bytes, lis
         codes.append(ReasonCode(asked.qos))
         is_late = asked.retain_handling == 0 or (asked.retain_handling == 1 and not known)
         if is_late:
-            late.append(filter)
+            late.append((filter, session.router.order))
         if session.recorded:
             record = Subscribed(session.number, filter, subscription.options, identifier, is_late)
             session.router.engine.promises.records.append(record)
@@ -51,13 +55,13 @@ def unsubscribe(session: Session, packet: Unsubscribe, now: int) -> bytes:
     return encode(UnsubAck(packet.packet_identifier, codes), session.encoding.version)
 
 
-def deliver_late(session: Session, filters: list[bytes], now: int) -> None:
+def deliver_late(session: Session, filters: Sequence[tuple[bytes, int]], now: int) -> None:
     """Begin to send what new subscriptions get of the past."""
     past = session.past
     if past is None:
         past = session.past = Past(session)
-    for filter in filters:
-        past.add(filter)
+    for filter, before in filters:
+        past.add(filter, before)
     past.go_on(now)
 
 

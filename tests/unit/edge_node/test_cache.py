@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.broker.mqtt.harness import START, Bench
+from unit.edge_node.uplink.world import Edge
 
 from broker.core.engine import Engine
 from broker.core.message import Header, Message
 from broker.core.router import Router
 from broker.journal.memory import MemoryJournal
 from edge_node.cache import MOST_PER_TOPIC, HeldPushes
-from oriole.wire.mqtt import V311
+from oriole.wire.mqtt import V311, PubAck, Publish
 from oriole.wire.push import Envelope, encode
 from oriole.wire.push import Header as PushHeader
 
@@ -121,3 +122,20 @@ def test_a_3_1_1_client_s_envelope_asks_to_be_held(qos: int) -> None:
     publisher.publish("t", payload, qos)
     assert reader.payloads() == [b"event", payload]
     assert bench.subscriber("late", "t", 1, V311).payloads() == [payload]
+
+
+def test_a_push_that_came_after_the_subscription_comes_once_however_slow_its_past() -> None:
+    edge = Edge()
+    talker = edge.member("talker")
+    for number in range(3):
+        talker.publish(f"r/{number}", b"state", 1, retain=True)
+    talker.publish("push", b"before", 1, message_expiry_interval=60)
+    slow = edge.member("slow", receive_maximum=1)
+    slow.subscribe("#", 1)
+    talker.publish("push", b"after", 1, message_expiry_interval=60)
+    heard = []
+    while packets := [packet for packet in slow.take() if isinstance(packet, Publish)]:
+        heard += [packet.payload for packet in packets]
+        slow.send(*(PubAck(packet.packet_identifier) for packet in packets))
+        edge.advance(2_000)
+    assert sorted(heard) == [b"after", b"before", b"state", b"state", b"state"]
