@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -152,7 +152,8 @@ def test_rubbish_is_refused_and_the_conversation_goes_on(broker: Broker, data: P
             "refused": "unknown command: this node knows compact journal, copy journal, end session, sessions"
         }
         assert third == {"done": {"sessions": 0, "connected": 0}}
-        asker.sendall(b"x" * (MOST_REQUEST_BYTES + 70_000))
+        with suppress(BrokenPipeError):  # it may have hung up before it got all
+            asker.sendall(b"x" * (MOST_REQUEST_BYTES + 70_000))
         assert json.loads(next(lines)) == {"refused": f"no request has more than {MOST_REQUEST_BYTES} bytes"}
     with connected(data) as asker:
         asker.sendall(b'{"command":"sess')  # and no more
