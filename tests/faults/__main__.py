@@ -30,6 +30,8 @@ ENOUGH = 6
 the seed, and one may miss.
 """
 LINES_SHOWN = 5
+JOBS = 5 * (os.cpu_count() or 1)
+"""They mostly wait. More than that make each other slower, and nobody faster."""
 _HAS_MOUNTS = "ORIOLE_FAULTS_HAS_MOUNTS"
 
 
@@ -185,7 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first one")
     parser.add_argument("--schedules", type=int, default=50, help="how many, by consecutive seeds")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many at a time")
     parser.add_argument("--fresh", action="store_true", help="play again what an earlier run has finished")
     parser.add_argument("--selftest", action="store_true", help="see that each mutant is caught")
     parser.add_argument("--mutant", choices=MUTANTS, action="append", help="with --selftest: only this one")

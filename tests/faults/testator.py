@@ -34,8 +34,8 @@ class Testator(Peer):
         self._plan = plan
         self.wills: list[Sent] = []
         self._ends_s: list[float] = []
-        """When the connections of all wills but the last were ended from here; before all time where it was the node who
-        ended one, or may have: then nobody here knows when.
+        """When the connections of all wills but the last were ended from here; before all time where it was the node
+        who ended one, or may have: then nobody here knows when.
         """
         self._outlived: list[Sent] = []
         self._is_promised = False
