@@ -15,13 +15,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from faults.mutants import MUTANTS
 from faults.schedule import Means, draw
-from faults.world import Outcome, play
+from faults.world import NotBegunError, Outcome, play
 from firmware_sim.links.packets.network import obstacle
 
 CATCHING_SEEDS = Path(__file__).with_name("catching_seeds.json")
@@ -30,6 +31,10 @@ ENOUGH = 6
 the seed, and one may miss.
 """
 LINES_SHOWN = 5
+TRIES = 3
+"""On a machine that is busy with other things a schedule may fail to begin."""
+JOBS = 5 * (os.cpu_count() or 1)
+"""They mostly wait. More than that make each other slower, and nobody faster."""
 _HAS_MOUNTS = "ORIOLE_FAULTS_HAS_MOUNTS"
 
 
@@ -66,13 +71,19 @@ class Runner:
         return outcomes
 
     async def _play(self, seed: int, mutant: str) -> Outcome:
+        for _ in range(TRIES - 1):
+            with suppress(NotBegunError):
+                return await self._play_once(seed, mutant)
+        return await self._play_once(seed, mutant)
+
+    async def _play_once(self, seed: int, mutant: str) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="oriole-faults-") as name:
             folder = Path(name)
             outcome = await play(draw(seed, self._means), folder, mutant)
             if not outcome.is_clean and not mutant:
                 kept = self._kept / str(seed)
                 shutil.rmtree(kept, ignore_errors=True)
-                shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("control"))
+                shutil.copytree(folder, kept)
                 (kept / "outcome.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
             return outcome
 
@@ -185,7 +196,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first one")
     parser.add_argument("--schedules", type=int, default=50, help="how many, by consecutive seeds")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many at a time")
     parser.add_argument("--fresh", action="store_true", help="play again what an earlier run has finished")
     parser.add_argument("--selftest", action="store_true", help="see that each mutant is caught")
     parser.add_argument("--mutant", choices=MUTANTS, action="append", help="with --selftest: only this one")

@@ -18,7 +18,7 @@ from faults.disk import Disk
 from faults.node import OFFSET, Options
 
 TESTS = Path(__file__).parents[1]
-START_S = 30.0
+START_S = 120.0
 LAST_WRITES_S = 0.5
 """Who has no power any more and nothing to write is killed."""
 

@@ -6,6 +6,7 @@ subscription.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -33,7 +34,9 @@ class Testator(Peer):
         self._plan = plan
         self.wills: list[Sent] = []
         self._ends_s: list[float] = []
-        """When the connections of all wills but the last were lost."""
+        """When the connections of all wills but the last were ended from here; before all time where it was the node
+        who ended one, or may have: then nobody here knows when.
+        """
         self._outlived: list[Sent] = []
         self._is_promised = False
         self._is_dead = False
@@ -44,7 +47,8 @@ class Testator(Peer):
             assert connection.transport is not None
             connection.transport.abort()
             return
-        self._end()
+        if self.connection is not None:
+            self._end(self.clock())
         plan, number = self._plan, len(self.wills)
         payload, topic = padded(plan.name, number, 0), f"w/{plan.name}"
         repeats = MOST_REPEATS if plan.qos == 1 else 0
@@ -68,14 +72,20 @@ class Testator(Peer):
             for will in self._outlived:
                 will.is_withdrawn = True
 
-    def lose(self) -> None:
+    def cut(self) -> None:
         """From now on its will is due, some time."""
-        self._end()
+        if self.connection is not None:
+            self._end(self.clock())
+        super().cut()
+
+    def lose(self) -> None:
+        """So it is, and perhaps it was before."""
+        self._end(-math.inf)
         super().lose()
 
-    def _end(self) -> None:
+    def _end(self, at_s: float) -> None:
         if len(self._ends_s) < len(self.wills):
-            self._ends_s.append(self.clock())
+            self._ends_s.append(-math.inf if self._plan.link else at_s)
 
     def die(self) -> None:
         """Never come back."""

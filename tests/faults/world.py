@@ -79,11 +79,15 @@ class Outcome(msgspec.Struct):
 
 
 async def play(plan: Schedule, folder: Path, mutant: str = "") -> Outcome:
-    """Run a schedule in an empty folder, which is left as the run left it."""
+    """Run a schedule in an empty folder, which is left as the run left it. Raises NotBegunError."""
     async with AsyncExitStack() as stack:
         world = World(plan, folder, mutant)
         await world.open(stack)
         return await world.run()
+
+
+class NotBegunError(Exception):
+    """Nodes did not start, or not everybody got to hear of everybody, before anything was done to anybody."""
 
 
 class World:
@@ -158,7 +162,7 @@ class World:
         nodes = self._nodes.values()
         for node, is_up in zip(nodes, await asyncio.gather(*(node.start() for node in nodes)), strict=True):
             if not is_up:
-                raise RuntimeError(f"{node.name} does not start: see {self._folder / node.name / 'stderr'}")
+                raise NotBegunError(f"{node.name} does not start: see {self._folder / node.name / 'stderr'}")
         async with _tasks([*(peer.live() for peer in self._peers), self._tick()]):
             await self._meet()
             async with _tasks(publisher.speak() for publisher in self._publishers):
@@ -195,7 +199,7 @@ class World:
             if self._have_met():
                 break
         else:
-            raise RuntimeError("not everybody gets to hear of everybody")
+            raise NotBegunError("not everybody gets to hear of everybody")
         now_s = self.clock()
         for subscriber in self._subscribers:
             subscriber.notes.granted = {filter: (qos, now_s) for filter, (qos, _) in subscriber.notes.granted.items()}
